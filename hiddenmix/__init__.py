@@ -1,0 +1,46 @@
+"""hiddenmix: where in a network does mixup help?
+
+Mixing in your own training loop::
+
+    draw = hiddenmix.draw(generator, len(images), mode="siamese", alpha=1.0)
+    with hiddenmix.mixing_at(network, "layer1", draw):
+        logits = network(images)
+    loss = hiddenmix.mixed_cross_entropy(logits, labels, draw)
+
+The names load torch only when they are used, so that the report and `--help` start without it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hiddenmix.mixing import (
+        Draw,
+        draw,
+        mix,
+        mixed_cross_entropy,
+        mixed_targets,
+        mixing_at,
+    )
+    from hiddenmix.models import mixable_layers
+
+__all__ = [
+    "Draw",
+    "__version__",
+    "draw",
+    "mix",
+    "mixable_layers",
+    "mixed_cross_entropy",
+    "mixed_targets",
+    "mixing_at",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'hiddenmix' has no attribute {name!r}")
+    from importlib import import_module
+
+    room = "models" if name == "mixable_layers" else "mixing"
+    return getattr(import_module(f"hiddenmix.{room}"), name)

@@ -1,0 +1,40 @@
+"""Files that are either whole or absent: temporary file, fsync, rename."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` in one step; on any error the old file stays and no litter is left.
+
+    Raises `OSError` (a full disk, a read-only folder).
+    """
+    descriptor, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".tmp"
+    )
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            # mkstemp's 0600 would hide results from colleagues; follow the umask as open() does.
+            umask = os.umask(0)
+            os.umask(umask)
+            os.fchmod(file.fileno(), 0o666 & ~umask)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, content: str) -> None:
+    """`write_bytes` for UTF-8 text."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """`write_bytes` for JSON; NaN and infinities, which JSON lacks, are a `ValueError`."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -1,0 +1,111 @@
+"""Cells: what makes one network to train the same as another, their ids, and which a command needs."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from hiddenmix.config import Config, TorchvisionConfig, layers
+
+_MIXING_KEYS = ("mode", "alpha", "lam", "partners", "originals")
+# Where a run happens, and what is measured besides the training, make no other network of it.
+_OUTSIDE = (
+    "study",
+    "device",
+    "evaluation",
+    "evaluate_every",
+    "baseline",
+    "repeats",
+    "checkpoint_seconds",
+)
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """The training configuration that a cell is: seed included, output paths and devices excluded.
+
+    With `layer=none` the keys of mixing mean nothing and are left out. The folder of a named data set
+    is left out too; an image folder is known by nothing but its path.
+    """
+    content = asdict(config)
+    content["layer"] = layers(config)
+    for key in (*_OUTSIDE, *(_MIXING_KEYS if is_plain(config) else ())):
+        del content[key]
+    dataset = content["dataset"]
+    dataset["root"] = os.path.normpath(dataset["root"])
+    for key in ("download", "title", *(() if dataset["name"] == "image_folder" else ("root",))):
+        del dataset[key]
+    return content
+
+
+def is_plain(config: Config) -> bool:
+    """Whether the setting trains without mixing ("ERM")."""
+    return layers(config) == ["none"]
+
+
+def _digest(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def model_name(config: Config) -> str:
+    """`cnn`, `preact_resnet18`, or torchvision's own name of the network."""
+    return config.model.arch if isinstance(config.model, TorchvisionConfig) else config.model.name
+
+
+def _label(config: Config) -> str:
+    # A file name holds at most 255 bytes, and a list of dotted layer names has no such limit.
+    layer = "+".join(layers(config))
+    layer = layer if len(layer) <= 80 else layer[:72] + hashlib.sha256(layer.encode()).hexdigest()[:8]
+    label = f"{config.dataset.name}-{model_name(config)}-{layer}"
+    return label if is_plain(config) else f"{label}-{config.mode}-a{config.alpha:g}"
+
+
+def cell_id(config: Config) -> str:
+    """`<dataset>-<model>-<layer>-<mode>-a<alpha>-s<seed>-<8 hex>`, without mode and alpha for none."""
+    return f"{_label(config)}-s{config.seed}-{_digest(identity(config))}"
+
+
+def setting_key(config: Config) -> str:
+    """The cell's id without its seed: equal for repeats, and for nothing else."""
+    content = identity(config)
+    del content["seed"]
+    return f"{_label(config)}-{_digest(content)}"
+
+
+def image_mixup(config: Config) -> Config:
+    """The baseline of `config`: two images mixed at the input, everything else equal."""
+    return replace(config, layer="input", mode="siamese")
+
+
+def plain(config: Config) -> Config:
+    """The other baseline of `config`: no mixing, everything else equal."""
+    return replace(config, layer="none")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells that a command needs."""
+
+    requested: dict[str, Config]
+    """Settings that were asked for, by key, in that order; their seed means nothing."""
+
+    cells: dict[str, Config]
+    """Every cell by id, baselines included, in the order of training: seed by seed, so that a
+    study which is stopped half-way is balanced."""
+
+
+def make_plan(configs: Iterable[Config]) -> Plan:
+    """The cells of all `configs` (one for each job of a sweep), shared baselines once."""
+    requested: dict[str, Config] = {}
+    by_seed: dict[int, dict[str, Config]] = {}
+    for config in configs:
+        requested.setdefault(setting_key(config), config)
+        for seed in range(config.seed, config.seed + config.repeats):
+            own = replace(config, seed=seed)
+            cells = [plain(own), image_mixup(own), own] if config.baseline else [own]
+            for cell in cells:
+                by_seed.setdefault(seed, {}).setdefault(cell_id(cell), cell)
+    cells_in_order = {key: cell for seed in sorted(by_seed) for key, cell in by_seed[seed].items()}
+    return Plan(requested, cells_in_order)

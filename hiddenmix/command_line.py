@@ -1,0 +1,82 @@
+"""The door of every command: a user's mistake ends in at most two lines and a non-zero exit code."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from hiddenmix.config import AdamConfig, CnnConfig, Config, SgdConfig, UserError, allowed, show
+
+USER_MISTAKE = 2
+"""Exit code of a command that was refused."""
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run `command` and return its exit code; print a user's mistake without a traceback."""
+    # Hydra would print its errors and a hint at full tracebacks itself; this makes it raise them.
+    full = os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        return command()
+    except UserError as error:
+        text = str(error)
+    except (HydraException, OmegaConfBaseException) as error:
+        text = explain(error)
+    except BrokenPipeError:
+        # The reader went away (`| head`); Python would complain while closing the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except BaseException as error:
+        if getattr(error, "exit_code", None) is None:
+            raise
+        print(f"stopped by {error}; the same command goes on from here", file=sys.stderr)
+        return int(error.exit_code)  # type: ignore[attr-defined]
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = full
+    print("\n".join(text.splitlines()[:2]), file=sys.stderr)
+    return USER_MISTAKE
+
+
+def explain(error: BaseException) -> str:
+    """A Hydra or OmegaConf error in at most two lines: the key, the value and what is allowed."""
+    text = "\n".join(str(each) for each in (error, error.__cause__) if each is not None)
+    if found := re.search(r"Could not find '([^'/]+)/([^']*)'", text):
+        group, name = found.groups()
+        options = re.search(rf"Available options in '{re.escape(group)}':\n((?:\t.*\n?)*)", text)
+        names = ", ".join(options.group(1).split()) if options else "see --help"
+        return f"{group}={show(name)} is not allowed\n  allowed: {names}"
+    key = _key(text)
+    if key and re.search(r"could not be converted|not a|Incompatible value|Cannot convert", text):
+        value = re.search(r"Value '(.*?)' of type", text)
+        shown = show(value.group(1)) if value else "that value"
+        return f"{key}={shown} is not allowed\n  allowed: {allowed(key)}"
+    if key and re.search(r"not in|Could not override|is not in struct|Key '", text):
+        known = ", ".join(_keys(key))
+        return f"{show(key)} is no key of the configuration\n  allowed: {known}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return show(lines[0])[:300] + "\n  see python -m hiddenmix.train --help"
+
+
+def _key(text: str) -> str | None:
+    for pattern in (r"full_key: (\S+)", r"Could not override '([^']+)'", r"Key '([^']+)'"):
+        if found := re.search(pattern, text):
+            return found.group(1)
+    return None
+
+
+def _keys(key: str) -> list[str]:
+    """The keys beside `key`, in its own group where it has one."""
+    group = key.split(".")[0] if "." in key else None
+    defaults = Config()
+    nodes = {
+        "dataset": [defaults.dataset],
+        "model": [CnnConfig()],
+        "optimizer": [SgdConfig(), AdamConfig()],
+    }.get(group or "", [defaults])
+    names = dict.fromkeys(
+        field.name for node in nodes if is_dataclass(node) for field in fields(node)
+    )
+    return [f"{group}.{name}" if nodes[0] is not defaults else name for name in names]

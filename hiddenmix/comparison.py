@@ -1,0 +1,247 @@
+"""From cells to settings: one row for each setting, its gain over the baselines, paired by seed.
+
+A setting is a cell without its seed. Settings are told apart by their key alone and never pooled;
+where two share data, network, layer, mode and alpha, the column `variant` shows what differs.
+"""
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from hiddenmix.config import show
+from hiddenmix.results import clean
+from hiddenmix.statistics import PairedGain, holm, mean_interval, paired_gain
+
+PLAIN, INPUT = "none", "input"
+
+TABLE = (
+    *("dataset", "model", "layer", "mode", "alpha", "n"),
+    *("accuracy_mean", "accuracy_low", "accuracy_high"),
+    *("gain_mean", "gain_low", "gain_high", "p_value", "p_permutation", "p_holm", "gain_n"),
+    *("unpaired", "variant", "title"),
+    *("gain_over_plain_mean", "gain_over_plain_low", "gain_over_plain_high"),
+    *("gain_over_plain_p_value", "gain_over_plain_n"),
+    *("nll_mean", "nll_low", "nll_high", "ece_mean", "ece_low", "ece_high"),
+    *("shift_accuracy_mean", "shift_accuracy_low", "shift_accuracy_high", "shifts"),
+    *("shift_gain_mean", "shift_gain_low", "shift_gain_high", "shift_p_value"),
+    *("shift_p_permutation", "shift_gain_n", "loss_mean", "seconds_mean", "images_per_second_mean"),
+    *("epochs", "parameters", "train_size", "test_size", "seeds", "setting", "baseline", "plain"),
+)
+"""Columns of `settings_table`. Accuracies, gains and ECE are fractions, NLL and loss nats, times
+seconds; `unpaired` lists the seeds that no comparison with the baseline could use."""
+
+# The stages of the built-in network and the stems and ends of common others, by depth; all other
+# names stand between, in natural order, which is the depth of layer1..layer4 or features.0..30.
+_FIRST = (
+    *(PLAIN, INPUT, "stem", "conv1", "bn1", "norm1", "relu", "maxpool"),
+    *("pool1", "conv2", "pool2", "conv3", "pool3"),
+)
+_LAST = ("norm", "avgpool", "fc1", "fc2", "fc", "head", "classifier")
+
+# Keys that name no training setting, are columns of their own, or mean nothing without mixing.
+_NO_VARIANT = {"layer", "mode", "alpha", "seed", "repeats", "baseline", "study", "device"}
+_NO_VARIANT |= {"evaluation", "evaluate_every", "checkpoint_seconds"}
+_NO_VARIANT |= {"dataset.root", "dataset.download", "dataset.title"}
+_MIXING_ONLY = {"lam", "partners", "originals"}
+
+
+def layer_rank(layer: str) -> tuple[Any, ...]:
+    """Sorting key of a layer's name by depth: none, input, then the hidden layers; lists last."""
+    if "+" in layer:
+        return (3, 0, (), (), layer)
+    stage, _, inner = layer.partition(".")
+    # conv1.conv comes before conv1, the end of its stage.
+    within = (0, *_natural(inner)) if inner else (1,)
+    if stage in _FIRST:
+        return (0, _FIRST.index(stage), (), within, layer)
+    if stage in _LAST:
+        return (2, _LAST.index(stage), (), within, layer)
+    return (1, 0, _natural(stage), within, layer)
+
+
+def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
+    parts = re.findall(r"\d+|\D+", name)
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
+
+
+def disguised(model: str, layer: str) -> bool:
+    """Whether the layer's map is affine in the input, by its name: mixing there mixes the input.
+
+    In residual networks `conv1` is a bare convolution and `bn1` its normalisation; in the built-in
+    `cnn` `conv1` ends after the ReLU, and only `conv1.conv` and `conv1.norm` stand before it.
+    """
+    bare = {"conv1.conv", "conv1.norm"} if model == "cnn" else {"conv1", "bn1"}
+    return layer in bare
+
+
+def first_hidden_layer(model: str, layers: Iterable[str]) -> str | None:
+    """The layer that the paper's claim is judged on: the lowest single hidden one of `layers`."""
+    hidden = [
+        layer
+        for layer in layers
+        if layer not in (PLAIN, INPUT) and "+" not in layer and not disguised(model, layer)
+    ]
+    return min(hidden, key=layer_rank, default=None)
+
+
+def settings_table(results: pd.DataFrame, settings: Collection[str] | None = None) -> pd.DataFrame:
+    """A row for each setting of `results` (`Study.cells`), with the columns `TABLE`.
+
+    `settings` keeps the rows with these keys alone; baselines are still found among all results,
+    and Holm's correction is over the rows that are kept. Seeds that only one side of a comparison
+    has are left out of it and listed in `unpaired`. Blanks (NaN) stand where n = 1 allows no
+    interval or p, and where a setting has no baseline.
+    """
+    cells = {str(key): group for key, group in results.groupby("setting", sort=False)}
+    shifts = {str(name): _common(group) for name, group in results.groupby("dataset")}
+    variants = _variants(cells)
+    rows = [
+        _row(group, cells, shifts[str(group["dataset"].iloc[0])]) | {"variant": variants[key]}
+        for key, group in cells.items()
+        if settings is None or key in settings
+    ]
+    rows.sort(key=_depth)
+    corrected = holm([row.get("p_value") for row in rows])
+    for row, p in zip(rows, corrected, strict=True):
+        row["p_holm"] = p
+    table = pd.DataFrame(rows, columns=list(TABLE), dtype=object)
+    texts = {"dataset", "model", "layer", "mode", "unpaired", "variant", "title", "seeds"}
+    texts |= {"setting", "baseline", "plain"}
+    whole = {"n", "epochs", "parameters", "train_size", "test_size"}
+    numbers = {name: "int64" if name in whole else "float64" for name in TABLE if name not in texts}
+    return table.astype(numbers)
+
+
+def _depth(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    alpha = -1.0 if math.isnan(row["alpha"]) else row["alpha"]
+    place = (row["title"], row["model"], layer_rank(row["layer"]), row["mode"] or "", alpha)
+    return (*place, row["variant"], row["setting"])
+
+
+def _row(
+    group: pd.DataFrame, cells: Mapping[str, pd.DataFrame], shifts: list[str]
+) -> dict[str, Any]:
+    first = group.iloc[0]
+    same = ("dataset", "title", "model", "layer", "mode", "alpha", "epochs", "parameters")
+    keys = (*same, "train_size", "test_size", "setting", "baseline", "plain")
+    row: dict[str, Any] = {key: first[key] for key in keys}
+    row |= {"n": len(group), "seeds": " ".join(map(str, sorted(group["seed"]))), "unpaired": ""}
+    for metric in ("accuracy", "nll", "ece"):
+        row |= _interval(metric, group[metric])
+    for metric in ("loss", "seconds", "images_per_second"):
+        row[f"{metric}_mean"] = float(group[metric].mean())
+    outside = shift_means(group, shifts)
+    if outside:
+        row |= _interval("shift_accuracy", outside.values()) | {"shifts": len(shifts)}
+    clean_accuracy = by_seed(group, "accuracy")
+    baseline = None if first["baseline"] == first["setting"] else cells.get(first["baseline"])
+    plain = None if first["plain"] == first["setting"] else cells.get(first["plain"])
+    if baseline is not None:
+        other = by_seed(baseline, "accuracy")
+        row["unpaired"] = " ".join(map(str, sorted(set(clean_accuracy) ^ set(other))))
+        gain = common_gain(clean_accuracy, other)
+        row |= _gain("gain", "p_value", gain)
+        row["p_permutation"] = gain and gain.p_permutation
+        shifted = common_gain(outside, shift_means(baseline, shifts))
+        row |= _gain("shift_gain", "shift_p_value", shifted)
+        row["shift_p_permutation"] = shifted and shifted.p_permutation
+    if plain is not None:
+        gain = common_gain(clean_accuracy, by_seed(plain, "accuracy"))
+        row |= _gain("gain_over_plain", "gain_over_plain_p_value", gain)
+    return row
+
+
+def _interval(metric: str, values: Iterable[float]) -> dict[str, Any]:
+    found = mean_interval(values)
+    names = (f"{metric}_mean", f"{metric}_low", f"{metric}_high")
+    return dict(zip(names, (found.mean, found.low, found.high), strict=True))
+
+
+def _gain(name: str, p_name: str, gain: PairedGain | None) -> dict[str, Any]:
+    if gain is None:
+        return {}
+    numbers = {"mean": gain.mean, "low": gain.low, "high": gain.high, "n": gain.n}
+    return {f"{name}_{key}": value for key, value in numbers.items()} | {p_name: gain.p_value}
+
+
+def common_gain(treated: Mapping[int, float], baseline: Mapping[int, float]) -> PairedGain | None:
+    """`paired_gain` over the seeds that both have; None where they share none."""
+    seeds = treated.keys() & baseline.keys()
+    if not seeds:
+        return None
+    return paired_gain({s: treated[s] for s in seeds}, {s: baseline[s] for s in seeds})
+
+
+def by_seed(group: pd.DataFrame, column: str) -> dict[int, float]:
+    """Seed -> number of one setting's cells."""
+    return {
+        int(seed): float(value) for seed, value in zip(group["seed"], group[column], strict=True)
+    }
+
+
+def shift_means(group: pd.DataFrame, shifts: Collection[str]) -> dict[int, float]:
+    """Seed -> accuracy averaged over `shifts`, of the cells that were evaluated on all of them."""
+    return {
+        int(seed): sum(found[name] for name in shifts) / len(shifts)
+        for seed, found in zip(group["seed"], group["shift"], strict=True)
+        if shifts and found.keys() >= set(shifts)
+    }
+
+
+def condition_means(group: pd.DataFrame) -> dict[str, float]:
+    """Shift or attack -> mean accuracy of one setting's cells that were evaluated under it."""
+    found: dict[str, list[float]] = {}
+    for conditions in (*group["shift"], *group["adversarial"]):
+        for name, accuracy in conditions.items():
+            found.setdefault(name, []).append(accuracy)
+    return {name: sum(values) / len(values) for name, values in found.items()}
+
+
+def _common(results: pd.DataFrame) -> list[str]:
+    """The shifts that all evaluated cells share: means over different ones do not compare."""
+    evaluated = [found.keys() for found in results["shift"] if found]
+    return sorted(set(evaluated[0]).intersection(*evaluated)) if evaluated else []
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[clean(f"{prefix}{key}")] = show(value)
+    return flat
+
+
+def _variants(cells: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """Setting -> the configuration keys that vary among the settings of one data set and network.
+
+    Where no key tells two equal-looking settings apart, the end of the setting's key does.
+    """
+    firsts = {key: group.iloc[0] for key, group in cells.items()}
+    flat: dict[str, dict[str, str]] = {}
+    values: dict[tuple[str, str, str], set[str]] = {}
+    for setting, first in firsts.items():
+        found = _flat(first["config"])
+        skipped = _NO_VARIANT | (_MIXING_ONLY if first["layer"] == PLAIN else set())
+        flat[setting] = {key: value for key, value in found.items() if key not in skipped}
+        for key, value in flat[setting].items():
+            values.setdefault((first["title"], first["model"], key), set()).add(value)
+    variants: dict[str, str] = {}
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for setting, first in firsts.items():
+        place = (first["title"], first["model"])
+        pairs = [
+            f"{key}={value}" for key, value in flat[setting].items() if len(values[*place, key]) > 1
+        ]
+        variants[setting] = ", ".join(pairs)
+        mixed = (*place, first["layer"], first["mode"], str(first["alpha"]), variants[setting])
+        alike.setdefault(mixed, []).append(setting)
+    for settings in alike.values():
+        if len(settings) > 1:
+            for setting in settings:
+                variants[setting] = ", ".join(filter(None, [variants[setting], setting[-8:]]))
+    return variants

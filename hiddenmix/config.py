@@ -1,0 +1,395 @@
+"""Typed configuration: one dataclass for each group, and the checks of their values.
+
+The YAML files under `conf/` choose among these classes and override their defaults; an unknown key
+is refused by the dataclass. `check` refuses a wrong value before any data is loaded. Below the entry
+point only these plain dataclasses travel, never a DictConfig.
+"""
+
+import math
+import re
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
+
+MODES = ("siamese", "triplet")
+
+DATASETS = (
+    "digits",
+    "mnist",
+    "fashion_mnist",
+    "kmnist",
+    "cifar10",
+    "cifar100",
+    "svhn",
+    "image_folder",
+)
+
+
+class UserError(Exception):
+    """A user's mistake. Its text, at most two lines, is all that the user sees; never a traceback."""
+
+
+class ConfigError(UserError):
+    """A configuration value that is not allowed: names the key, the value and what is allowed."""
+
+    def __init__(self, key: str, value: object, allowed: str) -> None:
+        self.key = key
+        super().__init__(f"{key}={show(value)} is not allowed\n  allowed: {allowed}")
+
+
+def show(value: object) -> str:
+    """A value as the user would type it on the command line, shortened to 80 characters."""
+    if isinstance(value, (list, tuple)):
+        text = "[" + ",".join(show(item) for item in value) + "]"
+    elif isinstance(value, bool) or value is None:
+        text = {True: "true", False: "false", None: "null"}[value]
+    else:
+        text = str(value)
+    text = text.encode("unicode_escape", "replace").decode("ascii")
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+@dataclass(kw_only=True)
+class DatasetConfig:
+    name: str = "digits"
+    """Which data set: one of `DATASETS`."""
+
+    title: str | None = None
+    """What reports call the data; by default its name."""
+
+    root: str = "data"
+    """Folder that holds the files: torchvision's `root`, or the image folder with train/ and test/."""
+
+    download: bool = True
+    """Download a missing torchvision data set into `root`."""
+
+    augment: str = "none"
+    """Training augmentation: `none`, or `flip_crop` (random horizontal flip and 4-pixel random crop)."""
+
+    validation: float = 0.0
+    """Fraction of the training images held out, stratified, for tuning; 0 holds out none."""
+
+    train_size: int | None = None
+    """Train on a stratified subset of this many images (small-data studies); null takes all."""
+
+    split_seed: int = 0
+    """Which stratified subset `validation` and `train_size` take; the same for every `seed`."""
+
+    resize: int | None = None
+    """`image_folder` only: side in pixels to which every image is resized; null expects one size."""
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    name: str = MISSING
+    """Which network; chosen by the group: `model=cnn|preact_resnet18|torchvision`."""
+
+
+@dataclass(kw_only=True)
+class CnnConfig(ModelConfig):
+    """Stages conv1, pool1, conv2, pool2, conv3, pool3, fc1, classifier."""
+
+    name: str = "cnn"
+
+    channels: list[int] = field(default_factory=lambda: [32, 64, 128])
+    """Output channels of conv1, conv2 and conv3."""
+
+    width: int = 256
+    """Units of the fully connected stage fc1."""
+
+    batch_norm: bool = True
+    """BatchNorm between each convolution (and fc1's linear map) and its ReLU."""
+
+    dropout: float = 0.0
+    """Dropout probability before fc1 and before the classifier."""
+
+
+@dataclass(kw_only=True)
+class PreactResNet18Config(ModelConfig):
+    """Pre-activation ResNet-18 for small images (He et al. 2016), the network of the mixup papers."""
+
+    name: str = "preact_resnet18"
+
+    width: int = 64
+    """Channels of the first stage; the others have 2, 4 and 8 times as many."""
+
+
+@dataclass(kw_only=True)
+class TorchvisionConfig(ModelConfig):
+    """Any classification network of torchvision, untrained."""
+
+    name: str = "torchvision"
+
+    arch: str = "resnet18"
+    """torchvision's name of the network, such as `resnet18` or `vgg11_bn`."""
+
+    small_stem: bool = True
+    """Residual networks: 3x3 stem of stride 1 and no max pooling, for images of about 32x32."""
+
+
+@dataclass(kw_only=True)
+class OptimizerConfig:
+    name: str = MISSING
+    """Which optimizer; chosen by the group: `optimizer=sgd|adam`."""
+
+    lr: float = 0.05
+    """Peak learning rate."""
+
+    weight_decay: float = 5e-4
+    """L2 penalty, as in torch's optimizers."""
+
+    schedule: str = "one_cycle"
+    """Learning rate over the run: `one_cycle`, `cosine`, `step` or `constant`."""
+
+    warmup: float = 0.2
+    """`one_cycle`: fraction of the steps in which the learning rate rises."""
+
+    milestones: list[float] = field(default_factory=lambda: [0.5, 0.75])
+    """`step`: fractions of the run after which the learning rate is multiplied by `gamma`."""
+
+    gamma: float = 0.1
+    """`step`: factor at each milestone."""
+
+
+@dataclass(kw_only=True)
+class SgdConfig(OptimizerConfig):
+    name: str = "sgd"
+
+    momentum: float = 0.9
+    """Momentum; 0 is plain SGD."""
+
+    nesterov: bool = True
+    """Nesterov momentum (needs momentum > 0)."""
+
+
+@dataclass(kw_only=True)
+class AdamConfig(OptimizerConfig):
+    name: str = "adam"
+
+    lr: float = 1e-3
+
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    """Decay rates of the first and second moment."""
+
+
+@dataclass(kw_only=True)
+class Config:
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    model: ModelConfig = field(default_factory=CnnConfig)
+    optimizer: OptimizerConfig = field(default_factory=SgdConfig)
+
+    layer: Any = "conv1"
+    """Where to mix: `input`, `none`, a dotted submodule name, or a list of these (Manifold Mixup)."""
+
+    mode: str = "siamese"
+    """How many images are mixed: `siamese` two, `triplet` three."""
+
+    alpha: float = 1.0
+    """Parameter of the Beta or symmetric Dirichlet distribution of the weights."""
+
+    lam: str = "batch"
+    """One draw of the weights for each `batch`, or for each `sample`."""
+
+    partners: str = "permutation"
+    """Mix with a `permutation` of the same batch, or with `independent` minibatches (K branches)."""
+
+    originals: float = 0.0
+    """Weight of the added mean cross-entropy of the unmixed images."""
+
+    seed: int = 0
+    """Seed of every random stream; with `repeats`, the first of them."""
+
+    repeats: int = 3
+    """How many seeds: seed, seed + 1, ..."""
+
+    baseline: bool = True
+    """Train image mixup and plain training beside the requested setting where the study lacks them."""
+
+    study: str = "default"
+    """Folder of the results below `outputs/`."""
+
+    epochs: int = 30
+    """Passes over the training images."""
+
+    batch_size: int = 128
+    """Images in a minibatch; the last one of an epoch may be smaller."""
+
+    precision: str = "float32"
+    """`float32`, or `bf16` for autocast to bfloat16."""
+
+    compile: Any = "auto"
+    """torch.compile for the training step: `true`, `false`, or `auto` where it pays for itself."""
+
+    device: str = "auto"
+    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:<number>`."""
+
+    evaluation: str = "clean"
+    """After training: `clean` test images, or `full` for shifted and adversarial ones too."""
+
+    evaluate_every: int | None = None
+    """Epochs between measurements of the test curve; null keeps them within 5 % of the time."""
+
+    checkpoint_seconds: float = 30.0
+    """At most so many seconds of training are lost when a run is killed."""
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "mode": MODES,
+    "lam": ("batch", "sample"),
+    "partners": ("permutation", "independent"),
+    "precision": ("float32", "bf16"),
+    "evaluation": ("clean", "full"),
+    "dataset.name": DATASETS,
+    "dataset.augment": ("none", "flip_crop"),
+    "model.name": ("cnn", "preact_resnet18", "torchvision"),
+    "optimizer.name": ("sgd", "adam"),
+    "optimizer.schedule": ("one_cycle", "cosine", "step", "constant"),
+}
+
+# key: lowest allowed, highest allowed, whether the lowest itself is allowed
+_RANGES: dict[str, tuple[float, float, bool]] = {
+    "alpha": (0, 1e6, False),
+    "originals": (0, 1e6, True),
+    "seed": (0, 2**32 - 1, True),
+    "repeats": (1, 10_000, True),
+    "epochs": (1, 1_000_000, True),
+    "batch_size": (2, 1_000_000, True),
+    "evaluate_every": (1, 1_000_000, True),
+    "checkpoint_seconds": (0, 1e9, True),
+    "dataset.validation": (0, 0.9, True),
+    "dataset.train_size": (1, 1e9, True),
+    "dataset.split_seed": (0, 2**32 - 1, True),
+    "dataset.resize": (8, 4096, True),
+    "model.width": (1, 65_536, True),
+    "model.channels": (1, 65_536, True),
+    "model.dropout": (0, 0.99, True),
+    "optimizer.lr": (0, 1e6, False),
+    "optimizer.weight_decay": (0, 1e6, True),
+    "optimizer.warmup": (0, 1, False),
+    "optimizer.milestones": (0, 1, False),
+    "optimizer.gamma": (0, 1, False),
+    "optimizer.momentum": (0, 0.9999, True),
+    "optimizer.betas": (0, 0.99999, True),
+}
+
+
+def allowed(key: str) -> str:
+    """What `key` accepts, in words, for an error message."""
+    if key in _CHOICES:
+        return ", ".join(_CHOICES[key])
+    if key in _RANGES:
+        low, high, inclusive = _RANGES[key]
+        return f"a number {'from' if inclusive else 'above'} {low:g} to {high:.10g}"
+    return {
+        "layer": "none, input, a layer's name, or a list such as [input,conv1]",
+        "compile": "auto, true, false",
+        "device": "auto, cpu, cuda, cuda:<number>",
+        "study": "a name of at most 100 letters, digits, '.', '_', '-' that starts with a letter "
+        "or digit",
+    }.get(key, "a value of the right type; see --help")
+
+
+def _value(config: Config, key: str) -> Any:
+    node: Any = config
+    for part in key.split("."):
+        if not hasattr(node, part):
+            return None
+        node = getattr(node, part)
+    return node
+
+
+def check(config: Config) -> None:
+    """Raise `ConfigError` for the first value that is not allowed. Reads no data, imports no torch."""
+    for key, choices in _CHOICES.items():
+        if _value(config, key) not in choices:
+            raise ConfigError(key, _value(config, key), allowed(key))
+    for key, (low, high, inclusive) in _RANGES.items():
+        value = _value(config, key)
+        numbers = value if isinstance(value, list) else [value]
+        for number in numbers:
+            if number is None:
+                continue
+            below = number < low or (number == low and not inclusive)
+            if not math.isfinite(number) or below or number > high:
+                raise ConfigError(key, value, allowed(key))
+    if config.compile not in ("auto", True, False):
+        raise ConfigError("compile", config.compile, allowed("compile"))
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", config.device):
+        raise ConfigError("device", config.device, allowed("device"))
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", config.study):
+        raise ConfigError("study", config.study, allowed("study"))
+    if config.seed + config.repeats - 1 > _RANGES["seed"][1]:
+        raise ConfigError("repeats", config.repeats, "seed + repeats below 2**32")
+    if config.dataset.resize is not None and config.dataset.name != "image_folder":
+        raise ConfigError("dataset.resize", config.dataset.resize, "only with dataset=image_folder")
+    for key in ("dataset.root", "dataset.title"):
+        text = _value(config, key)
+        if text is not None and (not text or "\0" in text or len(text) > 4096):
+            raise ConfigError(key, text, "a text of 1 to 4096 characters without NUL")
+    _check_layer(config)
+    _check_groups(config)
+
+
+def _check_layer(config: Config) -> None:
+    names = layers(config)
+    if not names or any(
+        not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*", name)
+        for name in names
+    ):
+        raise ConfigError("layer", config.layer, allowed("layer"))
+    if len(names) > 1 and "none" in names:
+        raise ConfigError("layer", config.layer, "none alone, or a list without none")
+    if len(set(names)) < len(names):
+        raise ConfigError("layer", config.layer, "a list that names each layer once")
+
+
+def _check_groups(config: Config) -> None:
+    model, optimizer = config.model, config.optimizer
+    if isinstance(model, CnnConfig) and len(model.channels) != 3:
+        raise ConfigError("model.channels", model.channels, "three numbers, such as [32,64,128]")
+    if isinstance(optimizer, AdamConfig) and len(optimizer.betas) != 2:
+        raise ConfigError("optimizer.betas", optimizer.betas, "two numbers, such as [0.9,0.999]")
+    if isinstance(optimizer, SgdConfig) and optimizer.nesterov and optimizer.momentum == 0:
+        raise ConfigError("optimizer.nesterov", True, "false where optimizer.momentum=0")
+    if sorted(optimizer.milestones) != optimizer.milestones:
+        raise ConfigError("optimizer.milestones", optimizer.milestones, "rising fractions")
+
+
+def layers(config: Config) -> list[str]:
+    """The layers of a setting as a list; one name where `layer` is no list."""
+    return list(config.layer) if isinstance(config.layer, (list, tuple)) else [config.layer]
+
+
+def config_folder() -> Path:
+    """The folder of YAML files: beside the package in a checkout, inside it once installed."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
+
+
+def register() -> None:
+    """Register the dataclasses as Hydra schemas, which the YAML files of `conf/` name."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    store.store(group="dataset", name="schema", node=DatasetConfig)
+    for group, nodes in (
+        ("model", (CnnConfig, PreactResNet18Config, TorchvisionConfig)),
+        ("optimizer", (SgdConfig, AdamConfig)),
+    ):
+        for node in nodes:
+            store.store(group=group, name=f"schema_{node().name}", node=node)
+
+
+def from_hydra(composed: DictConfig) -> Config:
+    """The one conversion from Hydra's composed configuration to checked plain dataclasses."""
+    bare = deepcopy(composed)
+    with read_write(bare), open_dict(bare):
+        bare.pop("hydra", None)
+    config = OmegaConf.to_object(bare)
+    if not isinstance(config, Config):
+        raise TypeError(f"the composed configuration has the wrong type {type(config).__name__}")
+    check(config)
+    return config

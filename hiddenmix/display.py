@@ -1,0 +1,87 @@
+"""What the terminal shows: bars where there is a terminal, a few plain lines a run elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+PLAIN_SECONDS = 60.0
+"""Seconds between two lines about one long network where the output is no terminal."""
+
+
+def duration(seconds: float) -> str:
+    """`75` seconds as `1 min 15 s`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {whole % 60:02d} s"
+
+
+class Display:
+    """Progress of a command over its networks."""
+
+    def __init__(self, console: Console, networks: int) -> None:
+        self.console = console
+        self._networks = networks
+        self._done = 0
+        self._started = time.monotonic()
+        self._trained = 0
+        self._spoke = time.monotonic()
+        self._bars: Progress | None = None
+        self._all: TaskID | None = None
+        self._one: TaskID | None = None
+
+    @contextmanager
+    def shown(self) -> Iterator["Display"]:
+        """Keep the bars on the terminal within the block."""
+        if not self.console.is_terminal:
+            yield self
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(
+            *columns, TextColumn("{task.fields[note]}"), console=self.console, transient=True
+        ) as bars:
+            self._bars = bars
+            self._all = bars.add_task("networks", total=self._networks, note="")
+            self._one = bars.add_task("", total=1, note="")
+            yield self
+            self._bars = None
+
+    def say(self, text: str) -> None:
+        """One line, as it is."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def begin(self, name: str, epochs: int, start: int) -> None:
+        """A network begins, or goes on after `start` epochs."""
+        self._spoke = time.monotonic()
+        if start:
+            self.say(f"{name}: resumed after epoch {start} of {epochs}")
+        if self._bars and self._one is not None:
+            self._bars.reset(
+                self._one, total=epochs, completed=start, description=name[:60], note=""
+            )
+
+    def epoch(self, name: str, number: int, epochs: int, loss: float, rate: float) -> None:
+        """An epoch is done: `loss`, and `rate` in images/s."""
+        note = f"loss {loss:.3f}  {rate:,.0f} images/s"
+        if self._bars and self._one is not None:
+            self._bars.update(self._one, completed=number, note=note)
+        elif time.monotonic() - self._spoke > PLAIN_SECONDS:
+            self._spoke = time.monotonic()
+            self.say(f"{name}: epoch {number}/{epochs}  {note}")
+
+    def end(self, name: str, text: str, *, trained: bool) -> None:
+        """A network is done; the first one tells how long the rest will take."""
+        self._done += 1
+        self._trained += trained
+        self.say(f"[{self._done}/{self._networks}] {name}: {text}")
+        left = self._networks - self._done
+        each = (time.monotonic() - self._started) / max(self._trained, 1)
+        if trained and self._trained == 1 and left:
+            self.say(f"about {duration(each * left)} for the {left} networks to come")
+        if self._bars and self._all is not None:
+            rest = f"about {duration(each * left)} left" if self._trained else ""
+            self._bars.update(self._all, completed=self._done, note=rest)

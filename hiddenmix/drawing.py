@@ -1,0 +1,242 @@
+"""What a report's figures share: their settings, their canvas and their style.
+
+Colours are those of Okabe & Ito (2008), told apart under colour blindness; markers and line styles
+repeat what colour says, for print without colour. matplotlib's objects alone are used: no pyplot,
+no global state.
+"""
+
+import io
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hiddenmix.comparison import INPUT, PLAIN, layer_rank
+from hiddenmix.results import Study
+
+_LINES = 7
+"""Lines in a panel, baselines included; the reader can follow no more."""
+
+TWO_IMAGES = "siamese"
+"""The mode of image mixup, which settings of every mode are compared with."""
+
+_HIDDEN = (
+    *(("#0072B2", "o", "-"), ("#D55E00", "^", "-"), ("#009E73", "D", "-")),
+    *(("#CC79A7", "v", "-."), ("#56B4E9", "P", "-."), ("#882255", "X", "-.")),
+)
+MODES = {"siamese": ("#0072B2", "o"), "triplet": ("#D55E00", "^")}
+PLAIN_STYLE = ("#555555", "x", ":")
+IMAGE_STYLE = ("#E69F00", "s", "--")
+_OTHER_INPUT_STYLE = ("#B07800", "*", "-.")
+
+STYLE: dict[str, Any] = {
+    **{"font.size": 9, "axes.titlesize": 9, "legend.fontsize": 8.5, "legend.frameon": False},
+    **{"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True},
+    **{"grid.color": "#dddddd", "grid.linewidth": 0.6, "lines.linewidth": 1.4},
+    **{"lines.markersize": 4.5, "axes.axisbelow": True, "xtick.labelsize": 8, "ytick.labelsize": 8},
+    # A title at a fixed height spares the search for free room above the ticks, twice a panel.
+    "axes.titley": 1.0,
+    # Text stays text: searchable, small. A fixed salt gives equal files for equal results.
+    **{"svg.fonttype": "none", "svg.hashsalt": "hiddenmix", "savefig.dpi": 150},
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with its file name (without suffix), a heading and a line on how to read it."""
+
+    name: str
+    heading: str
+    reading: str
+    figure: Figure
+
+    def save(self, suffix: str) -> bytes:
+        """The file's content, `suffix` being png or svg."""
+        content = io.BytesIO()
+        # Without a date the same results give the same bytes.
+        metadata = {"Date": None} if suffix == "svg" else {"Software": None}
+        with rc_context(STYLE), warnings.catch_warnings():
+            # A data set's title may hold letters that the font lacks; boxes are drawn for them.
+            warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
+            self.figure.savefig(content, format=suffix, metadata=metadata)
+        return content.getvalue()
+
+
+@dataclass(frozen=True)
+class Group:
+    """The settings of one data set, network and variant, with the plain training they refer to."""
+
+    label: str
+    rows: pd.DataFrame
+    """The rows of `settings_table` that mix."""
+    plain: pd.Series | None
+    cells: dict[str, pd.DataFrame]
+    """Setting -> its cells."""
+
+    def modes(self) -> list[str]:
+        return sorted({mode for mode in self.rows["mode"] if mode})
+
+    def alphas(self) -> list[float]:
+        return sorted({float(alpha) for alpha in self.rows["alpha"]})
+
+    def layers(self) -> list[str]:
+        """The mixed layers by depth."""
+        return sorted(set(self.rows["layer"]), key=layer_rank)
+
+    def chosen_alpha(self) -> float:
+        """The alpha of the line charts: 1, else that of most cells; never chosen by accuracy."""
+        cells: dict[float, int] = {}
+        for alpha, n in zip(self.rows["alpha"], self.rows["n"], strict=True):
+            cells[float(alpha)] = cells.get(float(alpha), 0) + int(n)
+        return min(cells, key=lambda alpha: (alpha != 1, -cells[alpha], abs(math.log(alpha))))
+
+    def at(self, mode: str, alpha: float) -> list[pd.Series]:
+        """The settings of a mode and an alpha, by depth."""
+        kept = self.rows[(self.rows["mode"] == mode) & (self.rows["alpha"] == alpha)]
+        return sorted((row for _, row in kept.iterrows()), key=lambda row: layer_rank(row["layer"]))
+
+    def image_mixup(self, alpha: float) -> pd.Series | None:
+        """The baseline at this alpha: two mixed images."""
+        return next((row for row in self.at(TWO_IMAGES, alpha) if row["layer"] == INPUT), None)
+
+    def lines(self, mode: str) -> list[pd.Series]:
+        """What a line chart of this mode shows: the two baselines, then its layers by depth."""
+        alpha = self.chosen_alpha()
+        baselines = [row for row in (self.plain, self.image_mixup(alpha)) if row is not None]
+        keys = [row["setting"] for row in baselines]
+        others = [row for row in self.at(mode, alpha) if row["setting"] not in keys]
+        return [*baselines, *spread(others, _LINES - len(baselines))]
+
+    def styles(self) -> dict[str, tuple[str, str, str]]:
+        """Setting -> colour, marker, line style of the lines; a layer's is one in every mode."""
+        rows = [row for mode in self.modes() for row in self.lines(mode)]
+        hidden = sorted({row["layer"] for row in rows} - {PLAIN, INPUT}, key=layer_rank)
+        found: dict[str, tuple[str, str, str]] = {}
+        for row in rows:
+            style = PLAIN_STYLE
+            if row["layer"] == INPUT:
+                style = IMAGE_STYLE if row["mode"] == TWO_IMAGES else _OTHER_INPUT_STYLE
+            elif row["layer"] != PLAIN:
+                style = _HIDDEN[hidden.index(row["layer"]) % len(_HIDDEN)]
+            found[row["setting"]] = style
+        return found
+
+
+def groups(study: Study, table: pd.DataFrame) -> list[Group]:
+    """The groups of a study that mix anything, the one with most cells first."""
+    cells = {str(key): group for key, group in study.cells.groupby("setting", sort=False)}
+    by_key = {row["setting"]: row for _, row in table.iterrows()}
+    found = []
+    mixing = table[(table["layer"] != PLAIN) & table["mode"].notna() & (table["alpha"] > 0)]
+    for (title, model, variant), rows in mixing.groupby(["title", "model", "variant"]):
+        plain = next((by_key[key] for key in rows["plain"] if key in by_key), None)
+        label = ", ".join(filter(None, [title, model, variant]))
+        found.append(Group(plainly(label), rows, plain, cells))
+    return sorted(found, key=lambda group: -int(group.rows["n"].sum()))
+
+
+def plainly(text: str) -> str:
+    """`text` as matplotlib should print it: a dollar sign would begin mathematics."""
+    return text.replace("$", r"\$")
+
+
+def spread(items: Sequence[Any], most: int) -> list[Any]:
+    """At most so many (2 or more) of the items, evenly spread, the first and last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
+
+
+def canvas(
+    heights: Sequence[float],
+    columns: int,
+    *,
+    width: float,
+    bottom: float = 0.95,
+    between: Sequence[float] = (0.75,),
+    right: float = 0.2,
+    share: str = "",
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure of panels: a row for each of `heights`, `columns` of one `width`; all in inches.
+
+    `between` holds the gaps below the rows, repeated as needed; `share` says which panels have one
+    y axis: `all`, those of a `row`, or none. The margins are fixed, since matplotlib's automatic
+    layouts draw everything twice.
+    """
+    left, top, gap = 0.65, 0.6, 0.22 if share else 0.55
+    gaps = [between[row % len(between)] for row in range(len(heights) - 1)] + [bottom]
+    w = left + right + columns * width + (columns - 1) * gap
+    h = top + sum(heights) + sum(gaps)
+    figure = Figure(figsize=(w, h))
+    FigureCanvasAgg(figure)
+    axes: list[list[Axes]] = []
+    y = h - top
+    for height, below in zip(heights, gaps, strict=True):
+        y -= height
+        axes.append([])
+        for column in range(columns):
+            first = axes[0][:1] if share == "all" else axes[-1][:1] if share == "row" else []
+            place = ((left + column * (width + gap)) / w, y / h, width / w, height / h)
+            axis = figure.add_axes(place, sharey=first[0] if first else None)
+            axis.tick_params(labelleft=not share or column == 0)
+            axes[-1].append(axis)
+        y -= below
+    return figure, axes
+
+
+def title(figure: Figure, text: str) -> None:
+    """The figure's title, at a fixed distance from its upper edge, cut where it is too long."""
+    room = int(figure.get_figwidth() * 11.5)
+    text = text if len(text) <= room else text[: room - 3] + "..."
+    figure.suptitle(text, fontsize=10.5, y=1 - 0.12 / figure.get_figheight(), va="top")
+
+
+def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """A legend along the lower edge, in as many lines as the figure's width demands."""
+    length = sum(0.75 + 0.07 * len(str(handle.get_label())) for handle in handles)
+    lines = math.ceil(length / figure.get_figwidth())
+    figure.legend(
+        handles=handles,
+        loc="lower center",
+        ncols=math.ceil(len(handles) / lines),
+        handlelength=2.6,
+        columnspacing=1.6,
+        bbox_to_anchor=(0.5, 0.05 / figure.get_figheight()),
+        borderaxespad=0,
+    )
+
+
+def line_handles(group: Group, rows: Iterable[pd.Series]) -> list[Line2D]:
+    """The legend of the lines of `rows`; a layer that several modes show stands there once."""
+    styles = group.styles()
+    found: dict[str, Line2D] = {}
+    for row in rows:
+        names = {PLAIN: "plain (no mixing)", INPUT: f"input, {row['mode']}"}
+        name = names.get(row["layer"], plainly(row["layer"]))
+        if row["layer"] == INPUT and row["mode"] == TWO_IMAGES:
+            name = "image mixup"
+        color, marker, line = styles[row["setting"]]
+        if name not in found:
+            found[name] = Line2D([], [], color=color, marker=marker, linestyle=line, label=name)
+    return list(found.values())
+
+
+def count(numbers: Iterable[Any]) -> str:
+    """The number of seeds behind what is drawn: "n = 5", or "n = 3 to 5" where it varies."""
+    found = sorted({int(number) for number in numbers})
+    if len(found) < 2:
+        return f"n = {found[0]}" if found else "n = 0"
+    return f"n = {found[0]} to {found[-1]}"
+
+
+def signed(points: float) -> str:
+    """A number with its sign and two decimals, the minus as wide as the plus."""
+    return f"{points:+.2f}".replace("-", "−")

@@ -1,0 +1,279 @@
+"""Runs what a command asks for: plans the cells of a study, trains those that lack, shows the table."""
+
+import os
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from hiddenmix import data as data_room
+from hiddenmix import models
+from hiddenmix.cell_training import Run, device_name, train_cell
+from hiddenmix.cells import Plan, make_plan
+from hiddenmix.config import Config, ConfigError, DatasetConfig, ModelConfig, allowed, layers
+from hiddenmix.data import Data, Description
+from hiddenmix.display import Display, duration
+from hiddenmix.interrupts import Interrupts
+from hiddenmix.randomness import default_generators
+from hiddenmix.store import Cell, environment, read_study, record_command
+
+OUTPUTS = Path("outputs")
+"""Studies lie below this folder of the working directory."""
+
+WAIT_SECONDS = 1.0
+"""Between two looks at a cell that another process trains."""
+
+
+def check_requests(configs: Sequence[Config]) -> None:
+    """Refuse, before anything is loaded or written, what the configurations' own checks cannot see:
+    data that is not there, an unknown layer or device. Raises `UserError`."""
+    descriptions: dict[str, Description] = {}
+    available: dict[str, list[models.Layer]] = {}
+    for config in configs:
+        choose_device(config.device, 0)
+        read_study(OUTPUTS / config.study)
+        dataset = repr(config.dataset)
+        if dataset not in descriptions:
+            descriptions[dataset] = data_room.describe(config.dataset)
+        description = descriptions[dataset]
+        if config.batch_size > description.train_size:
+            raise ConfigError(
+                "batch_size", config.batch_size, f"2 to {description.train_size} training images"
+            )
+        key = dataset + repr(config.model)
+        if key not in available:
+            available[key] = _layers(config.model, description)
+        names = [name for name in layers(config) if name != "none"]
+        models.check_layers(names, available[key])
+
+
+def _layers(model: ModelConfig, description: Description) -> list[models.Layer]:
+    with default_generators(0, "init"):
+        network = models.build(model, description.shape, description.classes)
+    return models.mixable_layers(network, description.shape)
+
+
+def choose_device(name: str, job: int) -> torch.device:
+    """The device called `name`; `auto` spreads the jobs of a launcher over the GPUs by their number.
+
+    Raises `ConfigError` for a CUDA device that is not there.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda", job % count) if count else torch.device("cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= count:
+        found = ", ".join(f"cuda:{number}" for number in range(count)) or "no CUDA device"
+        raise ConfigError("device", name, f"auto, cpu ({found} found)")
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+@dataclass
+class _Progressed:
+    """What became of the cells of a command."""
+
+    failures: dict[str, str] = field(default_factory=dict)
+    accuracies: dict[str, float] = field(default_factory=dict)
+
+
+def run(configs: Sequence[Config], command: Sequence[str], job: int = 0) -> int:
+    """Train every network that `configs` need and their study lacks; returns the exit code.
+
+    0: all are done; 1: some failed, which the table names. Raises `UserError` and `Interrupted`.
+    """
+    console = Console(highlight=False)
+    check_requests(configs)
+    studies: dict[str, list[Config]] = {}
+    for config in configs:
+        studies.setdefault(config.study, []).append(config)
+    line = shlex.join(["python", "-m", "hiddenmix.train", *command])
+    with Interrupts().installed() as interrupts:
+        codes = [
+            _run_study(name, requests, line, job, console, interrupts)
+            for name, requests in studies.items()
+        ]
+    return max(codes)
+
+
+def _run_study(
+    name: str,
+    configs: list[Config],
+    command: str,
+    job: int,
+    console: Console,
+    interrupts: Interrupts,
+) -> int:
+    study = OUTPUTS / name
+    device = choose_device(configs[0].device, job)
+    plan = make_plan(configs)
+    cells = [Cell(study, config) for config in plan.cells.values()]
+    loaded = _Loaded(console, device)
+    # Data that cannot be read is refused before the study is touched.
+    for config in plan.cells.values():
+        loaded.get(config)
+    record_command(
+        study,
+        {
+            "command": command,
+            "commit": environment()["commit"],
+            "dirty": environment()["dirty"],
+            "requested": list(plan.requested),
+            "cells": list(plan.cells),
+        },
+    )
+    display = Display(console, len(cells))
+    _announce(display, study, cells, device)
+    _warn_of_disguises(display, plan)
+    started = time.monotonic()
+    failures = _train_all(cells, loaded, Run(command, device, display, interrupts))
+    return _conclude(study, plan, cells, failures, console, time.monotonic() - started)
+
+
+class _Loaded:
+    """The data sets of a command, each loaded and moved to the device once."""
+
+    def __init__(self, console: Console, device: torch.device) -> None:
+        self._console, self._device = console, device
+        self._data: dict[str, Data] = {}
+
+    def get(self, config: Config) -> Data:
+        key = repr(config.dataset)
+        if key not in self._data:
+            self._data[key] = self._load(config.dataset)
+            size = len(self._data[key].train.images)
+            if config.batch_size > size:
+                raise ConfigError("batch_size", config.batch_size, f"2 to {size} training images")
+        return self._data[key]
+
+    def _load(self, config: DatasetConfig) -> Data:
+        if not self._console.is_terminal:
+            return data_room.load(config, _plain_progress(self._console)).to(self._device)
+        from rich.progress import Progress
+
+        with Progress(console=self._console, transient=True) as bar:
+            task = bar.add_task("data", total=None)
+
+            def progress(what: str, done: int, total: int) -> None:
+                bar.update(task, description=what, completed=done, total=total)
+
+            return data_room.load(config, progress).to(self._device)
+
+
+def _plain_progress(console: Console) -> data_room.Progress:
+    said = {"at": time.monotonic()}
+
+    def progress(what: str, done: int, total: int) -> None:
+        if time.monotonic() - said["at"] > 5:
+            said["at"] = time.monotonic()
+            console.print(f"{what}: {done:,} of {total:,}", markup=False)
+
+    return progress
+
+
+def _announce(display: Display, study: Path, cells: list[Cell], device: torch.device) -> None:
+    there = sum(cell.result() is not None for cell in cells)
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    display.say(
+        f"study {study}: {len(cells)} networks, {there} already there, {len(cells) - there} to "
+        f"train on {device_name(device)}{threads}"
+    )
+
+
+def _warn_of_disguises(display: Display, plan: Plan) -> None:
+    warned = set()
+    for config in plan.requested.values():
+        names = [name for name in layers(config) if name not in ("none", "input")]
+        key = (repr(config.model), repr(config.dataset), tuple(names))
+        if not names or key in warned:
+            continue
+        warned.add(key)
+        available = _layers(config.model, data_room.describe(config.dataset))
+        for layer in models.check_layers(names, available):
+            if layer.disguise:
+                display.say(
+                    f"warning: layer={layer.name} is image mixup in disguise: up to there the "
+                    "network is affine, so mixing its map equals mixing the image"
+                )
+
+
+def _train_all(cells: list[Cell], loaded: _Loaded, run: Run) -> dict[str, str]:
+    """Train every cell that is not done and that no other process trains, then wait for the others.
+
+    Returns the failures, by cell id.
+    """
+    failures: dict[str, str] = {}
+    with run.display.shown():
+        waiting = cells
+        patience = 0.0
+        while waiting:
+            busy = []
+            for cell in waiting:
+                with cell.locked(timeout=patience) as mine:
+                    if mine:
+                        _train_one(cell, loaded, run, failures)
+                    else:
+                        busy.append(cell)
+                run.interrupts.check()
+            if busy and len(busy) == len(waiting) and patience == 0:
+                run.display.say(f"waiting for {len(busy)} networks that another process trains")
+            patience = WAIT_SECONDS if len(busy) == len(waiting) else 0.0
+            waiting = busy
+    return failures
+
+
+def _train_one(cell: Cell, loaded: _Loaded, run: Run, failures: dict[str, str]) -> None:
+    known = cell.result()
+    if known is not None:
+        text = f"already there, accuracy {known['test']['accuracy']:.4f}"
+        run.display.end(cell.id, text, trained=False)
+        return
+    try:
+        result = train_cell(cell, loaded.get(cell.config), run)
+    except Exception as error:
+        failures[cell.id] = _record_failure(cell, error)
+        run.display.end(cell.id, f"failed: {failures[cell.id]}", trained=True)
+        return
+    train = result["train"]
+    text = (
+        f"accuracy {result['test']['accuracy']:.4f}, {duration(train['seconds'])}, "
+        f"{train['images_per_second']:,.0f} images/s"
+    )
+    run.display.end(cell.id, text, trained=True)
+
+
+def _record_failure(cell: Cell, error: Exception) -> str:
+    """Write `failure.json`, if the disk lets it, and return the failure in one line."""
+    message = " ".join(str(error).split())[:500] or type(error).__name__
+    try:
+        cell.fail(
+            {
+                "status": "failed",
+                "cell": cell.id,
+                "error": type(error).__name__,
+                "message": message,
+                "traceback": "".join(traceback.format_exception(error)),
+            }
+        )
+    except OSError as also:
+        message += f" (and its failure.json could not be written: {also.strerror})"
+    return message
+
+
+def _conclude(
+    study: Path,
+    plan: Plan,
+    cells: list[Cell],
+    failures: dict[str, str],
+    console: Console,
+    seconds: float,
+) -> int:
+    """The table of the requested settings and their baselines, the failures, and where things are."""
+    print([ (c.id, c.result()["test"]["accuracy"]) for c in cells if c.result()], failures, seconds)
+    return 1 if failures else 0

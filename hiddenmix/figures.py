@@ -1,0 +1,202 @@
+"""The figures of a report: accuracy by layer, the gain's heat map, and the curves."""
+
+import math
+from collections.abc import Iterator
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hiddenmix.comparison import INPUT
+from hiddenmix.curves import calibration, learning_curves, shift_curves
+from hiddenmix.drawing import (
+    IMAGE_STYLE,
+    MODES,
+    PLAIN_STYLE,
+    STYLE,
+    TWO_IMAGES,
+    Drawing,
+    Group,
+    canvas,
+    count,
+    legend,
+    plainly,
+    signed,
+    spread,
+    title,
+)
+from hiddenmix.results import Study
+
+_PANELS = 9
+"""Panels of the accuracy figure, one for each alpha."""
+
+_OTHER_MODE = ("#009E73", "D")
+
+
+def draw(group: Group, study: Study, prefix: str = "") -> Iterator[Drawing]:
+    """A group's figures; those for which the results lack the data are left out."""
+    with rc_context(STYLE):
+        found = [accuracy_by_layer(group, prefix), gain_heat_map(group, prefix)]
+        found += [shift_curves(group, mode, prefix) for mode in group.modes()]
+        found += [learning_curves(group, study, prefix), calibration(group, prefix)]
+    yield from filter(None, found)
+
+
+def accuracy_by_layer(group: Group, prefix: str = "") -> Drawing:
+    """A panel for each alpha: a point for each layer and mode, the baselines as lines."""
+    alphas = spread(group.alphas(), _PANELS)
+    columns = min(3, len(alphas))
+    layers = group.layers()
+    width = max(2.6 if columns > 1 else 4.4, 0.55 * len(layers) + 0.4)
+    crowded = max(map(len, layers)) > 13 * width / len(layers)
+    figure, axes = canvas(
+        [2.3] * math.ceil(len(alphas) / columns),
+        columns,
+        width=width,
+        bottom=1.4 if crowded else 0.85,
+        between=[1.2 if crowded else 0.7],
+        share="all",
+    )
+    panels = [axis for line in axes for axis in line]
+    for axis in panels[len(alphas) :]:
+        axis.set_visible(False)
+    for axis, alpha in zip(panels, alphas, strict=False):
+        _accuracy_panel(axis, group, alpha, layers)
+        names = [plainly(layer) for layer in layers]
+        axis.set_xticks(range(len(layers)), names)
+        for label in axis.get_xticklabels() if crowded else ():
+            label.set(rotation=35, horizontalalignment="right", rotation_mode="anchor")
+    for line in axes:
+        line[0].set_ylabel("test accuracy (%)")
+    title(figure, f"Accuracy by the layer that is mixed: {group.label}")
+    handles = []
+    for mode in group.modes():
+        color, marker = MODES.get(mode, _OTHER_MODE)
+        handles.append(Line2D([], [], color=color, marker=marker, linestyle="", label=mode))
+    for name, (color, _, style) in (
+        ("image mixup", IMAGE_STYLE),
+        ("plain (no mixing)", PLAIN_STYLE),
+    ):
+        handles.append(Line2D([], [], color=color, linestyle=style, label=name))
+    legend(figure, handles)
+    return Drawing(
+        f"{prefix}accuracy_by_layer",
+        "Accuracy by layer",
+        "Each point is a setting: the mean over seeds with its 95 % Student-t interval; layers "
+        "stand by depth. The lines are the two baselines, their bands 95 % intervals. Settings are "
+        "compared in pairs of equal seeds, so where intervals overlap they may still differ: the "
+        "gain's p-value tells.",
+        figure,
+    )
+
+
+def _accuracy_panel(axis: Axes, group: Group, alpha: float, layers: list[str]) -> None:
+    baselines = ((group.plain, PLAIN_STYLE), (group.image_mixup(alpha), IMAGE_STYLE))
+    for row, (color, _, style) in baselines:
+        if row is not None:
+            below, above = _ends(row)
+            axis.axhline(100 * row["accuracy_mean"], color=color, linestyle=style, zorder=1)
+            axis.axhspan(
+                100 * row["accuracy_mean"] - below,
+                100 * row["accuracy_mean"] + above,
+                color=color,
+                alpha=0.13,
+                linewidth=0,
+            )
+    modes = group.modes()
+    counts = []
+    for number, mode in enumerate(modes):
+        color, marker = MODES.get(mode, _OTHER_MODE)
+        beside = 0.2 * (number - (len(modes) - 1) / 2)
+        rows = group.at(mode, alpha)
+        ends = [_ends(row) for row in rows]
+        axis.errorbar(
+            [layers.index(row["layer"]) + beside for row in rows],
+            [100 * row["accuracy_mean"] for row in rows],
+            yerr=[[below for below, _ in ends], [above for _, above in ends]],
+            color=color,
+            marker=marker,
+            linestyle="",
+            capsize=2.5,
+            elinewidth=1.1,
+        )
+        counts += [row["n"] for row in rows]
+    axis.set_title(f"α = {alpha:g}   ({count(counts)})")
+    axis.set_xlim(-0.5, len(layers) - 0.5)
+    axis.grid(visible=False, axis="x")
+
+
+def _ends(row: pd.Series) -> tuple[float, float]:
+    """The interval's lengths below and above the mean, in percent; 0 where n = 1 has none."""
+    mean, low, high = (row[f"accuracy_{end}"] for end in ("mean", "low", "high"))
+    return (0.0, 0.0) if math.isnan(low) else (100 * (mean - low), 100 * (high - mean))
+
+
+def gain_heat_map(group: Group, prefix: str = "") -> Drawing | None:
+    """A panel for each mode: the gain over image mixup by layer and alpha, in points."""
+    rows = group.rows
+    if not rows["gain_mean"].notna().any():
+        return None
+    alphas, modes, layers = group.alphas(), group.modes(), group.layers()
+    largest = max(0.1, 100 * float(rows["gain_mean"].abs().max()))
+    scale = Normalize(-largest, largest)
+    figure, axes = canvas(
+        [max(1.5, 0.36 * len(layers))],
+        len(modes),
+        width=max(3.6 if len(modes) == 1 else 2.3, 0.75 * len(alphas)),
+        bottom=0.85,
+        right=1.1,
+        share="all",
+    )
+    for axis, mode in zip(axes[0], modes, strict=True):
+        values = [[math.nan] * len(alphas) for _ in layers]
+        for _, row in rows[rows["mode"] == mode].iterrows():
+            y, x = layers.index(row["layer"]), alphas.index(row["alpha"])
+            values[y][x] = gain = 100 * float(row["gain_mean"])
+            if math.isnan(gain):
+                image = row["layer"] == INPUT and mode == TWO_IMAGES
+                text, color = "baseline" if image else "no pair", "black"
+            else:
+                text = signed(gain) + "*" * (int(row["p_value"] < 0.05) + int(row["p_holm"] < 0.05))
+                color = "white" if abs(gain) > 0.62 * largest else "black"
+            axis.text(x, y, text, ha="center", va="center", fontsize=8, color=color)
+        picture = axis.imshow(values, cmap="RdBu", norm=scale, aspect="auto")
+        axis.set_facecolor("#eeeeee")
+        axis.set_xticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
+        axis.set_yticks(range(len(layers)), [plainly(layer) for layer in layers])
+        axis.set_xlabel("α")
+        axis.grid(visible=False)
+        axis.spines[:].set_visible(False)
+        pairs = count(rows.loc[rows["mode"] == mode, "gain_n"].dropna())
+        axis.set_title(f"{mode}   ({pairs} pairs)")
+    axes[0][0].set_ylabel("mixed layer")
+    _color_bar(figure, axes[0][-1], picture)
+    title(figure, f"Gain over image mixup: {group.label}")
+    figure.text(
+        0.5,
+        0.12 / figure.get_figheight(),
+        "* p < 0.05, paired t-test    ** also after Holm's correction",
+        ha="center",
+        fontsize=8,
+    )
+    return Drawing(
+        f"{prefix}gain_heat_map",
+        "Gain over image mixup, layer × α",
+        "Percentage points of accuracy over image mixup with the same α, the mean of the "
+        "differences paired by seed: blue and + is better, red and − worse. One star: paired "
+        "t-test p < 0.05; two: also after Holm's correction over the whole table. Grey: not run.",
+        figure,
+    )
+
+
+def _color_bar(figure: Figure, beside: Axes, picture: object) -> None:
+    place = beside.get_position()
+    inch = 1 / figure.get_figwidth()
+    axis = figure.add_axes((place.x1 + 0.15 * inch, place.y0, 0.15 * inch, place.height))
+    bar = figure.colorbar(picture, cax=axis)  # type: ignore[arg-type]  # matplotlib's stub is private
+    bar.set_label("gain (percentage points)")
+    bar.outline.set_visible(False)
+    axis.grid(visible=False)

@@ -1,0 +1,177 @@
+"""Decoded image folders on disk: opened in well under a second, rebuilt whenever in doubt.
+
+One safetensors file beside the images (`root/.hiddenmix/`), or below the user's cache folder where
+the root cannot be written. Nothing in it can execute, and it is used only if the fingerprint (all
+images' names, sizes and times), shape and checksum fit. Of any number of processes that need it at
+once, one decodes and the others wait for it.
+"""
+
+import hashlib
+import json
+import os
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiddenmix.config import show
+from hiddenmix.image_folder import Progress, Scan, decode, image_shape
+
+_VERSION = "1"  # of this file's layout and of the conversions in image_folder.py
+_TENSOR = "images"
+
+
+def shape(found: Scan, resize: int | None) -> tuple[int, int, int]:
+    """`image_shape`, or the same from the cache, which saves opening files. Raises `UserError`."""
+    for path in _places(found.root, resize):
+        try:
+            channels, height, width = _check_header(path, found)[1:]
+        except Exception:  # noqa: S112 - absent, stale or damaged in any way
+            continue
+        return channels, height, width
+    return image_shape(found, resize)
+
+
+def load(found: Scan, resize: int | None, progress: Progress | None = None) -> NDArray[np.uint8]:
+    """All images of `found` as uint8 [N, C, H, W], from the cache or decoded and then cached.
+
+    Raises `UserError` for a file that cannot be decoded. Warns where the cache cannot be written.
+    """
+    places = _places(found.root, resize)
+    for path in places:
+        images = _read(path, found)
+        if images is not None:
+            return images
+    with _locked(places, progress) as place:
+        if place is not None:
+            images = _read(place, found)  # another process may have built it meanwhile
+            if images is not None:
+                return images
+        images = decode(found, image_shape(found, resize), resize, progress)
+        if place is not None:
+            _write(place, images, found.fingerprint)
+    return images
+
+
+def _places(root: str, resize: int | None) -> list[Path]:
+    """Where the cache file may lie, best first; one file for each `resize`."""
+    name = f"images-{resize or 'original'}.safetensors"
+    real = Path(root).resolve()
+    digest = hashlib.blake2b(os.fsencode(real), digest_size=8).hexdigest()
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    beside = real / ".hiddenmix"
+    # A link there would take the writing elsewhere.
+    places = [] if beside.is_symlink() else [beside / name]
+    return [*places, home / "hiddenmix" / f"{digest}-{name}"]
+
+
+def _check_header(path: Path, found: Scan) -> tuple[int, ...]:
+    """The shape of a cache whose header fits `found`; any exception otherwise. Reads no pixels."""
+    from safetensors import safe_open
+
+    if not path.is_file():  # opening a pipe would wait for ever
+        raise FileNotFoundError(path)
+    with safe_open(path, framework="np") as file:
+        size = tuple(file.get_slice(_TENSOR).get_shape())
+        said = file.metadata()
+        dtype = file.get_slice(_TENSOR).get_dtype()
+    expected = {"version": _VERSION, "fingerprint": found.fingerprint, "shape": str(size)}
+    if {key: said.get(key) for key in expected} != expected or dtype != "U8":
+        raise ValueError("another version or other images")
+    if len(size) != 4 or size[0] != len(found.names):
+        raise ValueError("another number of images")
+    return size
+
+
+def _read(path: Path, found: Scan) -> NDArray[np.uint8] | None:
+    """The cached images, or None where the file is absent, stale or damaged in any way."""
+    from safetensors import safe_open
+
+    try:
+        _check_header(path, found)
+        with safe_open(path, framework="np") as file:
+            images: NDArray[np.uint8] = file.get_tensor(_TENSOR)
+            if file.metadata()["crc32"] != str(zlib.crc32(images.data)):
+                return None
+    except Exception:
+        return None
+    return images
+
+
+@contextmanager
+def _locked(places: list[Path], progress: Progress | None) -> Iterator[Path | None]:
+    """The first place that can be written, locked against other builders; None if there is none."""
+    from filelock import FileLock, Timeout
+
+    for path in places:
+        lock = FileLock(f"{path}.lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if Path(lock.lock_file).is_symlink():
+                continue
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                if progress is not None:
+                    progress("waiting for another run that decodes images", 0, 1)
+                lock.acquire()
+        except (OSError, NotImplementedError):  # read-only, or a file system without locks
+            continue
+        try:
+            yield path
+        finally:
+            lock.release()
+        return
+    _warn(places[-1], "no folder for it can be written")
+    yield None
+
+
+def _write(path: Path, images: NDArray[np.uint8], fingerprint: str) -> None:
+    """Write the cache whole or not at all; the caller holds its lock. Warns where that fails.
+
+    By hand, because safetensors' own writer first copies all pixels in memory.
+    """
+    metadata = {
+        "version": _VERSION,
+        "fingerprint": fingerprint,
+        "shape": str(images.shape),
+        "crc32": str(zlib.crc32(images.data)),
+    }
+    tensor = {"dtype": "U8", "shape": images.shape, "data_offsets": [0, images.nbytes]}
+    header = json.dumps({"__metadata__": metadata, _TENSOR: tensor}).encode()
+    header += b" " * (-len(header) % 8)
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        temporary.unlink(missing_ok=True)  # of a process that was killed
+        try:
+            with temporary.open("xb") as file:
+                file.write(len(header).to_bytes(8, "little"))
+                file.write(header)
+                file.write(images.data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        _warn(path, error.strerror or str(error))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` outlast a power cut, where folders can be opened."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _warn(path: Path, why: str) -> None:
+    message = f"the decoded images are not cached at {show(path)}: {why}"
+    warnings.warn(message, RuntimeWarning, stacklevel=3)

@@ -1,0 +1,120 @@
+"""`python -m hiddenmix.train`: train settings of mixup at a layer, beside their baselines.
+
+Hydra composes and sweeps; a command's jobs are collected here and run as one study in one process,
+unless a launcher of the user's choice (joblib, submitit, ...) or another sweeper takes them elsewhere.
+"""
+
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from hydra.types import TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from hiddenmix.command_line import guarded
+from hiddenmix.config import Config, config_folder, from_hydra, register
+
+_BASIC = "hydra._internal.core_plugins.basic_"
+
+
+class Door(Callback):
+    """Stands before Hydra's own work: a wrong value is refused before Hydra makes a folder.
+
+    A sweep with Hydra's basic sweeper and launcher is run from here, whole: the data is loaded once,
+    baselines are shared, all of its values are checked before the first network trains. Callbacks
+    are Hydra's only way in at this point, and it lets nothing but `SystemExit` out of them.
+    """
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check a single run."""
+        _leave_on_error(lambda: _check([from_hydra(config)]))
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check every job of a sweep, and run them where no plugin is to do so."""
+        if not config.hydra.sweeper["_target_"].startswith(_BASIC):
+            return
+        jobs = _leave_on_error(lambda: [_compose(job) for job in _split(config)])
+        _leave_on_error(lambda: _check(jobs))
+        if config.hydra.launcher["_target_"].startswith(_BASIC):
+            folder = Path(config.hydra.sweep.dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(config, folder / "multirun.yaml")
+            sys.exit(_leave_on_error(lambda: _run(jobs)))
+
+
+def _leave_on_error(action: Any) -> Any:
+    outcome: list[Any] = []
+
+    def command() -> int:
+        outcome.append(action())
+        return 0
+
+    try:
+        code = guarded(command)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+    if code:
+        sys.exit(code)
+    return outcome[0]
+
+
+def _split(config: DictConfig) -> list[list[str]]:
+    """The overrides of each job of a sweep, the command line's before those of an experiment file."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    overrides = OverridesParser.create().parse_overrides([*params, *config.hydra.overrides.task])
+    [jobs] = BasicSweeper.split_arguments(overrides, None)
+    return jobs
+
+
+def _compose(overrides: list[str]) -> Config:
+    return from_hydra(compose(config_name="config", overrides=overrides))
+
+
+def _check(configs: list[Config]) -> None:
+    # Imported here, as all that loads torch, so that --help and completion answer at once.
+    from hiddenmix.experiment import check_requests
+
+    check_requests(configs)
+
+
+def _run(configs: list[Config], job: int = 0) -> int:
+    from hiddenmix.experiment import run
+
+    return run(configs, sys.argv[1:], job)
+
+
+def _task(config: DictConfig) -> None:
+    job = HydraConfig.get().job.get("num", 0)
+    code = _run([from_hydra(config)], job)
+    if code:
+        sys.exit(code)
+
+
+def main() -> None:
+    """The command."""
+    register()
+    application = hydra.main(
+        version_base="1.3", config_path=str(config_folder()), config_name="config"
+    )
+    task: TaskFunction = application(_task)
+
+    def command() -> int:
+        task(None)  # type: ignore[arg-type]  # Hydra's decorator takes the configuration from argv
+        return 0
+
+    sys.exit(guarded(command))
+
+
+if __name__ == "__main__":
+    main()

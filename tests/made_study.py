@@ -1,0 +1,130 @@
+"""Makes study folders with invented results, in the format of result.json, for tests."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SHIFTS = {
+    **{"rotation_20": 0.10, "rotation_40": 0.30, "shear_28.6": 0.15, "shear_57.3": 0.35},
+    **{"zoom_0.6": 0.35, "zoom_0.8": 0.08, "zoom_1.2": 0.05, "zoom_1.4": 0.20},
+    **{"translation_2": 0.10, "translation_4": 0.30, "noise_0.05": 0.04, "noise_0.1": 0.15},
+    **{"noise_0.2": 0.35, "blur_0.5": 0.03, "blur_1": 0.15, "blur_2": 0.35},
+    **{"contrast_0.4": 0.15, "contrast_0.7": 0.03, "contrast_1.5": 0.04},
+}
+"""Each shift's loss of accuracy in the made studies, as a fraction."""
+
+Gain = Callable[[str, str | None, float | None], float]
+"""True gain over image mixup at (layer, mode, alpha), as a fraction."""
+
+
+def no_gain(layer: str, mode: str | None, alpha: float | None) -> float:
+    return 0.0
+
+
+def cell_id(layer: str, mode: str | None, alpha: float | None, seed: int, variant: str = "") -> str:
+    return f"{setting_key(layer, mode, alpha, variant)}-s{seed}"
+
+
+def setting_key(layer: str, mode: str | None, alpha: float | None, variant: str = "") -> str:
+    middle = f"{layer}-{mode}-a{alpha:g}" if alpha is not None else "none"
+    return f"digits-cnn-{middle}-{variant or '0' * 8}"
+
+
+def made_result(
+    layer: str,
+    mode: str | None,
+    alpha: float | None,
+    seed: int,
+    *,
+    gain: Gain = no_gain,
+    noise: float = 0.004,
+    full: bool = True,
+    variant: str = "",
+    lr: float = 0.05,
+) -> dict[str, Any]:
+    """One cell's result. A seed's luck is common to all its settings, so that pairing helps."""
+    common = np.random.default_rng([seed]).normal(0, 0.008)
+    own = np.random.default_rng([seed, *f"{layer}{mode}{alpha}{variant}".encode()])
+    accuracy = float(np.clip(0.61 + common + own.normal(0, noise), 0, 1))
+    accuracy += -0.02 if layer == "none" else gain(layer, mode, alpha)
+    count = [int(n) for n in 10 + 60 * np.linspace(0, 1, 15) ** 2]
+    confidence = [(i + 0.5) / 15 for i in range(15)]
+    slack = 0.15 if layer == "none" else -0.05
+    result: dict[str, Any] = {
+        **{"format": 1, "status": "done", "cell": cell_id(layer, mode, alpha, seed, variant)},
+        "setting": setting_key(layer, mode, alpha, variant),
+        "baseline": setting_key("input", "siamese", alpha, variant) if alpha else None,
+        "plain": setting_key("none", None, None, variant),
+        **{"dataset": "digits", "title": "Digits", "model": "cnn", "layer": layer},
+        **{"mode": mode, "alpha": alpha, "seed": seed, "epochs": 40, "parameters": 391562},
+        **{"train_size": 1437, "test_size": 360},
+        "test": {"accuracy": accuracy, "nll": 1.4 - accuracy, "ece": abs(slack)},
+        "calibration": {
+            "confidence": confidence,
+            "accuracy": [
+                float(np.clip(c - slack * c + own.normal(0, 0.02), 0, 1)) for c in confidence
+            ],
+            "count": count,
+        },
+        "train": {"loss": 0.31, "seconds": 4.2 + 0.1 * seed, "images_per_second": 10264.0},
+        "environment": {
+            **{"python": "3.11.2", "torch": "2.11.0", "device": "cpu", "threads": 2},
+            **{"commit": "0123456789abcdef", "dirty": False},
+        },
+        "config": {
+            **{"layer": layer, "mode": mode or "siamese", "alpha": alpha or 1.0, "seed": seed},
+            **{"lam": "batch", "optimizer": {"name": "sgd", "lr": lr}, "study": "made"},
+        },
+        "command": f"python -m hiddenmix.train layer={layer} study=made",
+    }
+    if full:
+        result["shift"] = {
+            name: {"accuracy": max(0.1, accuracy * (1 - loss) + own.normal(0, 0.004)), "nll": 1.0}
+            for name, loss in SHIFTS.items()
+        }
+        result["adversarial"] = {f"fgsm_{step}": accuracy * 0.8**step for step in (1, 2, 4, 8)}
+    return result
+
+
+def write_cell(study: Path, result: dict[str, Any], epochs: int = 0) -> Path:
+    folder = study / "cells" / str(result["cell"])
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    lines = []
+    for epoch in range(1, epochs + 1):
+        line = {"epoch": epoch, "loss": 2.3 * 0.93**epoch + 0.01 * result["seed"]}
+        if epoch % 2 == 0:
+            line["test_accuracy"] = result["test"]["accuracy"] * (1 - 0.8**epoch)
+        lines.append(json.dumps(line))
+    if lines:
+        (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def make_study(
+    folder: Path,
+    *,
+    layers: Iterable[str] = ("none", "input", "conv1", "conv2", "conv3"),
+    modes: Iterable[str] = ("siamese",),
+    alphas: Iterable[float] = (1.0,),
+    seeds: Iterable[int] = (0, 1, 2, 3, 4),
+    epochs: int = 0,
+    **options: Any,
+) -> Path:
+    """A study of layers x modes x alphas x seeds; `options` go to `made_result`."""
+    settings: list[tuple[str, str | None, float | None]] = [
+        (layer, None, None) if layer == "none" else (layer, mode, alpha)
+        for layer in layers
+        for mode in modes
+        for alpha in alphas
+    ]
+    if "input" in layers:  # the image mixup that triplet settings are compared with
+        settings += [("input", "siamese", alpha) for alpha in alphas]
+    (folder / "cells").mkdir(parents=True, exist_ok=True)
+    for layer, mode, alpha in dict.fromkeys(settings):
+        for seed in seeds:
+            write_cell(folder, made_result(layer, mode, alpha, seed, **options), epochs)
+    return folder
