@@ -17,6 +17,9 @@ USER_MISTAKE = 2
 
 def guarded(command: Callable[[], int]) -> int:
     """Run `command` and return its exit code; print a user's mistake without a traceback."""
+    # OpenMP's threads spin while they wait; on a shared machine two of them, each waiting for a core
+    # that the other holds, slow small networks by ten times. Read when torch loads, so set before.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # Hydra would print its errors and a hint at full tracebacks itself; this makes it raise them.
     full = os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:

@@ -373,7 +373,10 @@ def config_folder() -> Path:
 def register() -> None:
     """Register the dataclasses as Hydra schemas, which the YAML files of `conf/` name."""
     store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
+    # Without the default network and optimizer, into which another one's keys could not be merged.
+    schema = OmegaConf.structured(Config)
+    schema.model, schema.optimizer = MISSING, MISSING
+    store.store(name="schema", node=schema)
     store.store(group="dataset", name="schema", node=DatasetConfig)
     for group, nodes in (
         ("model", (CnnConfig, PreactResNet18Config, TorchvisionConfig)),

@@ -159,8 +159,8 @@ def clean(
 ) -> Iterator[tuple[str, float]]:
     """`test/accuracy`, `test/nll`, `test/ece`, and the bins of the calibration curve.
 
-    Bin i of `BINS`, from 0, yields `calibration/confidence/i`, the mean confidence (the highest class
-    probability) of the samples in it, `calibration/accuracy/i` and `calibration/count/i`, how many
+    Bin i of `BINS`, from 0, yields `calibration/confidence/i`, the mean over its samples of the
+    highest class probability, `calibration/accuracy/i`, and `calibration/count/i`, how many samples
     they are; an empty bin is 0 throughout.
     """
     tests = _Tests(network, images, labels, mean, std, batch_size, precision)

@@ -1,14 +1,10 @@
 """Runs what a command asks for: plans the cells of a study, trains those that lack, shows the table."""
 
-import os
 import shlex
-import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -17,7 +13,7 @@ from hiddenmix import data as data_room
 from hiddenmix import models
 from hiddenmix.cell_training import Run, device_name, train_cell
 from hiddenmix.cells import Plan, make_plan
-from hiddenmix.config import Config, ConfigError, DatasetConfig, ModelConfig, allowed, layers
+from hiddenmix.config import Config, ConfigError, DatasetConfig, ModelConfig, layers
 from hiddenmix.data import Data, Description
 from hiddenmix.display import Display, duration
 from hiddenmix.interrupts import Interrupts
@@ -49,12 +45,13 @@ def check_requests(configs: Sequence[Config]) -> None:
             )
         key = dataset + repr(config.model)
         if key not in available:
-            available[key] = _layers(config.model, description)
+            available[key] = layers_of(config.model, description)
         names = [name for name in layers(config) if name != "none"]
         models.check_layers(names, available[key])
 
 
-def _layers(model: ModelConfig, description: Description) -> list[models.Layer]:
+def layers_of(model: ModelConfig, description: Description) -> list[models.Layer]:
+    """The layers of a network for images of `description` that can be mixed."""
     with default_generators(0, "init"):
         network = models.build(model, description.shape, description.classes)
     return models.mixable_layers(network, description.shape)
@@ -73,14 +70,6 @@ def choose_device(name: str, job: int) -> torch.device:
         found = ", ".join(f"cuda:{number}" for number in range(count)) or "no CUDA device"
         raise ConfigError("device", name, f"auto, cpu ({found} found)")
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
-
-
-@dataclass
-class _Progressed:
-    """What became of the cells of a command."""
-
-    failures: dict[str, str] = field(default_factory=dict)
-    accuracies: dict[str, float] = field(default_factory=dict)
 
 
 def run(configs: Sequence[Config], command: Sequence[str], job: int = 0) -> int:
@@ -131,9 +120,12 @@ def _run_study(
     display = Display(console, len(cells))
     _announce(display, study, cells, device)
     _warn_of_disguises(display, plan)
-    started = time.monotonic()
     failures = _train_all(cells, loaded, Run(command, device, display, interrupts))
-    return _conclude(study, plan, cells, failures, console, time.monotonic() - started)
+    # Imported here: pandas and scipy take a second that no refused command should wait for.
+    from hiddenmix.conclusion import conclude
+
+    conclude(study, plan, cells, failures, console, full_report=len(configs) > 1)
+    return 1 if failures else 0
 
 
 class _Loaded:
@@ -194,7 +186,7 @@ def _warn_of_disguises(display: Display, plan: Plan) -> None:
         if not names or key in warned:
             continue
         warned.add(key)
-        available = _layers(config.model, data_room.describe(config.dataset))
+        available = layers_of(config.model, data_room.describe(config.dataset))
         for layer in models.check_layers(names, available):
             if layer.disguise:
                 display.say(
@@ -264,16 +256,3 @@ def _record_failure(cell: Cell, error: Exception) -> str:
     except OSError as also:
         message += f" (and its failure.json could not be written: {also.strerror})"
     return message
-
-
-def _conclude(
-    study: Path,
-    plan: Plan,
-    cells: list[Cell],
-    failures: dict[str, str],
-    console: Console,
-    seconds: float,
-) -> int:
-    """The table of the requested settings and their baselines, the failures, and where things are."""
-    print([ (c.id, c.result()["test"]["accuracy"]) for c in cells if c.result()], failures, seconds)
-    return 1 if failures else 0

@@ -47,7 +47,6 @@ MIN_SIDE = 8
 _SERIAL_FILES = 2000  # fewer are decoded sooner than decoding processes start
 _CHUNK_FILES = 64
 _MAX_PROCESSES = 32
-_CACHE_VERSION = "1"
 _LAYOUT = "expected: train/<class>/* and test/<class>/* with the same two or more classes"
 
 
@@ -65,8 +64,7 @@ class Scan:
 
 def scan(root: str) -> Scan:
     """List the images below `root` without opening them. Raises `UserError` for a wrong layout."""
-    folders = _class_folders(root, "train")
-    test = _class_folders(root, "test")
+    folders, test = _class_folders(root, "train"), _class_folders(root, "test")
     if folders != test:
         sides = {"train": sorted({*folders} - {*test}), "test": sorted({*test} - {*folders})}
         parts = [f"only in {split}/: {show(names)}" for split, names in sides.items() if names]
@@ -92,8 +90,7 @@ def scan(root: str) -> Scan:
                 names.append(name)
             labels += [label] * len(found)
     classes = [folder if folder.isprintable() else show(folder) for folder in folders]
-    array = np.array(labels, dtype=np.int64)
-    return Scan(root, classes, names, array, train_size, digest.hexdigest())
+    return Scan(root, classes, names, np.array(labels, np.int64), train_size, digest.hexdigest())
 
 
 def _class_folders(root: str, split: str) -> list[str]:
@@ -261,7 +258,7 @@ def decode(
     if processes is None:
         processes = min(_cores(), _MAX_PROCESSES) if total >= _SERIAL_FILES else 1
     chunks = [slice(at, min(at + _CHUNK_FILES, total)) for at in range(0, total, _CHUNK_FILES)]
-    idle = SimpleQueue[subprocess.Popen[bytes]]()
+    idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
 
     def in_parent(chunk: slice) -> None:
         images[chunk] = decode_files(found.root, found.names[chunk], shape, resize)

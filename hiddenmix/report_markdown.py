@@ -1,4 +1,4 @@
-"""The text of report.md: the verdict first, then what was run, the tables, the figures, the gaps."""
+"""The text of report.md: the verdict, what was run, the tables, the figures and the gaps."""
 
 import math
 from typing import Any
@@ -66,7 +66,8 @@ def _reproduction(study: Study) -> list[str]:
         places[place] = places.get(place, 0) + 1
     hours = float(study.cells["seconds"].sum()) / 3600
     spent = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
-    trained = f"{len(study.cells)} networks were trained, {spent} in all"
+    many = len(study.cells)
+    trained = f"{many} network{'s were' if many > 1 else ' was'} trained, {spent} in all"
     machines = "; ".join(f"{escaped(place)} ({count})" for place, count in places.items())
     return [*lines, f"{trained}, on: {machines}.", ""]
 
@@ -94,7 +95,7 @@ def _unfinished(study: Study, table: pd.DataFrame) -> list[str]:
         cells = ", ".join(f"{count} {state}" for count, state in counts if count)
         files = f"{len(study.problems)} remarks on result files" if study.problems else ""
         state = "; ".join(filter(None, [f"cells: {cells}" if cells else "", files]))
-        lines += [f"**This study is not finished** ({state}; named at the end).", ""]
+        lines += [f"**This study is incomplete** ({state}; named at the end).", ""]
     unpaired = table[table["unpaired"].str.len() > 0]
     if not unpaired.empty:
         names = [

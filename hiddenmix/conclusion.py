@@ -1,0 +1,74 @@
+"""What a training command ends with: the table, the failures, and where everything is."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from hiddenmix import report, tracking
+from hiddenmix.cells import Plan, image_mixup, is_plain, plain, setting_key
+from hiddenmix.results import Study, read_curve, read_study
+from hiddenmix.store import Cell
+
+
+def conclude(
+    folder: Path,
+    plan: Plan,
+    cells: Sequence[Cell],
+    failures: Mapping[str, str],
+    console: Console,
+    *,
+    full_report: bool,
+) -> None:
+    """Print the table of the settings of `plan` and their baselines; write summary.csv, TensorBoard's
+    comparison and, with `full_report`, the report."""
+
+    def say(text: str) -> None:
+        console.print(Text(text), soft_wrap=True)
+
+    if any(cell.result() for cell in cells):
+        study = read_study(folder)
+        shown = {setting_key(cell.config) for cell in cells}
+        console.print(report.terminal_table(report.settings_table(study.cells, shown)))
+        tracking.compare(folder / "comparison", _curves(study, plan))
+        if full_report:
+            say(f"report: {report.write_report(folder)}")
+        else:
+            report.write_summary(folder)
+            say(f"figures and verdict: python -m hiddenmix.report {folder}")
+    for name, message in failures.items():
+        say(f"failed: {name}: {message}")
+    if failures:
+        say(f"{len(failures)} of {len(cells)} networks failed; the same command tries them again")
+    say(f"results: {folder}/summary.csv and {folder}/cells")
+    say(f"TensorBoard: tensorboard --logdir {folder}")
+
+
+def _curves(study: Study, plan: Plan) -> dict[str, dict[str, dict[int, float]]]:
+    """Mean test accuracy over the seeds, by epoch, of each setting and of its two baselines."""
+    means = {
+        str(key): _mean_curve(study.folder, [str(cell) for cell in group["cell"]])
+        for key, group in study.cells.groupby("setting")
+    }
+    charts: dict[str, dict[str, dict[int, float]]] = {}
+    for key, config in plan.requested.items():
+        lines = {"setting": key}
+        if not is_plain(config):
+            lines |= {
+                "image mixup": setting_key(image_mixup(config)),
+                "plain": setting_key(plain(config)),
+            }
+        found = {line: means[setting] for line, setting in lines.items() if setting in means}
+        if "setting" in found:
+            charts[key] = found
+    return charts
+
+
+def _mean_curve(folder: Path, cells: Sequence[str]) -> dict[int, float]:
+    points: dict[int, list[float]] = {}
+    for cell in cells:
+        for line in read_curve(folder / "cells" / cell):
+            if "test_accuracy" in line:
+                points.setdefault(int(line["epoch"]), []).append(line["test_accuracy"])
+    return {epoch: sum(values) / len(values) for epoch, values in sorted(points.items())}
