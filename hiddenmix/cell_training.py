@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as safetensors_read
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
@@ -221,6 +223,36 @@ def measure(
         pairs += [("validation/accuracy", accuracy), ("validation/nll", nll)]
     # JSON has no NaN; a value that is not a number is absent, not zero.
     return evaluation.nested((name, value) for name, value in pairs if math.isfinite(value))
+
+
+def add_evaluation(
+    cell: Cell,
+    result: dict[str, Any],
+    data: Data,
+    device: torch.device,
+    interrupts: Interrupts,
+) -> dict[str, Any]:
+    """Measure a finished cell's stored network in full and write what `result` lacked.
+
+    Raises `OSError` or `ValueError` where the weights cannot be read, `Interrupted` on a signal.
+    """
+    shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
+    with randomness.default_generators(cell.config.seed, "init"):
+        network = models.build(cell.config.model, shape, len(data.classes))
+    try:
+        weights = safetensors_read((cell.folder / "model.safetensors").read_bytes())
+    except SafetensorError as error:
+        raise ValueError(f"model.safetensors is damaged: {error}") from error
+    network.load_state_dict(weights)
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with interrupts.deferred():
+        measured = measure(network, data, cell.config, interrupts, "full")
+    # What the training run measured stays as it was.
+    whole = measured | result
+    cell.finish(whole)
+    with CellBoard(cell.folder, cell.config.epochs + 1) as board:
+        board.scalars(headline(whole), cell.config.epochs + 1)
+    return whole
 
 
 def headline(result: Mapping[str, Any]) -> dict[str, float]:

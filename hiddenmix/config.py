@@ -7,6 +7,7 @@ point only these plain dataclasses travel, never a DictConfig.
 
 import math
 import re
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -395,4 +396,24 @@ def from_hydra(composed: DictConfig) -> Config:
     if not isinstance(config, Config):
         raise TypeError(f"the composed configuration has the wrong type {type(config).__name__}")
     check(config)
+    return config
+
+
+def from_plain(content: Mapping[str, Any]) -> Config:
+    """The configuration that `dataclasses.asdict` made `content` of, as `result.json` holds it.
+
+    Raises `UserError` where another version of the program wrote it, or nothing valid.
+    """
+    groups: dict[str, dict[str, type[Any]]] = {
+        "dataset": dict.fromkeys(DATASETS, DatasetConfig),
+        "model": {node().name: node for node in (CnnConfig, PreactResNet18Config, TorchvisionConfig)},
+        "optimizer": {node().name: node for node in (SgdConfig, AdamConfig)},
+    }
+    try:
+        nodes = {key: kinds[content[key]["name"]](**content[key]) for key, kinds in groups.items()}
+        config = Config(**{**content, **nodes})
+        check(config)
+    except (KeyError, TypeError, AttributeError, UserError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"a stored configuration cannot be read: {reason}") from error
     return config

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from hiddenmix.comparison import PLAIN, common_gain
 from hiddenmix.drawing import (
@@ -15,10 +16,9 @@ from hiddenmix.drawing import (
     Group,
     canvas,
     count,
-    legend,
+    finish,
     line_handles,
     plainly,
-    title,
 )
 from hiddenmix.results import Study, read_curve
 from hiddenmix.statistics import mean_interval
@@ -90,8 +90,8 @@ def shift_curves(group: Group, mode: str, prefix: str = "") -> Drawing | None:
         line[0].set_ylabel("gain (points)" if number % 2 else "test accuracy (%)")
     alpha = group.chosen_alpha()
     seeds = count(row["n"] for row in rows)
-    title(figure, f"Samples from outside, {mode}, α = {alpha:g} ({seeds}): {group.label}")
-    legend(figure, line_handles(group, rows))
+    heading = f"Samples from outside, {mode}, α = {alpha:g} ({seeds}): {group.label}"
+    finish(figure, heading, line_handles(group, rows))
     return Drawing(
         f"{prefix}shift_{mode}",
         f"Accuracy against shift strength, {mode}",
@@ -167,10 +167,10 @@ def learning_curves(group: Group, study: Study, prefix: str = "") -> Drawing | N
         line[1].set_ylabel("test accuracy (%)")
         for axis in line:
             axis.set_xlabel("epoch")
+            axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if not drawn:
         return None
-    title(figure, f"Learning curves: {group.label}")
-    legend(figure, line_handles(group, drawn))
+    finish(figure, f"Learning curves: {group.label}", line_handles(group, drawn))
     return Drawing(
         f"{prefix}learning_curves",
         "Learning curves",
@@ -212,7 +212,7 @@ def _band(axis: Axes, epochs: dict[float, list[float]], style: tuple[str, str, s
 def calibration(group: Group, prefix: str = "") -> Drawing | None:
     """For each mode, the reliability diagram of the clean test images."""
     modes, style = group.modes(), group.styles()
-    figure, axes = canvas([3.0], len(modes), width=3.2, share="all")
+    figure, axes = canvas([3.0], len(modes), width=3.2 if len(modes) > 1 else 4.4, share="all")
     drawn: list[pd.Series] = []
     for axis, mode in zip(axes[0], modes, strict=True):
         rows = group.lines(mode)
@@ -231,8 +231,7 @@ def calibration(group: Group, prefix: str = "") -> Drawing | None:
     if not drawn:
         return None
     axes[0][0].set_ylabel("accuracy (%)")
-    title(figure, f"Calibration: {group.label}")
-    legend(figure, line_handles(group, drawn))
+    finish(figure, f"Calibration: {group.label}", line_handles(group, drawn))
     return Drawing(
         f"{prefix}calibration",
         "Calibration on the clean test images",

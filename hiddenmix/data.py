@@ -189,11 +189,11 @@ def _torchvision(
             return _read_torchvision(named, config.root, True, progress)
     except Exception as error:  # torchvision's loaders raise many kinds on absent or damaged files
         state = "cannot be downloaded or read" if config.download else "is not complete"
-        where = show(os.path.join(config.root, named.folder))  # noqa: PTH118 - keeps "data" short
+        where = f"{named.folder} of " if named.folder else ""
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
-            f"{config.name} {state} ({show(lines[-1].strip())}): put {named.files} into {where} "
-            "and set dataset.download=true, which unpacks them\n"
+            f"{config.name} {state} ({show(lines[-1].strip())}): put {named.files} into "
+            f"{where}dataset.root={show(config.root)} and set dataset.download=true\n"
             "  or use a folder of images instead: dataset=image_folder dataset.root=<folder>"
         ) from error
 

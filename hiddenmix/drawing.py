@@ -29,8 +29,8 @@ TWO_IMAGES = "siamese"
 """The mode of image mixup, which settings of every mode are compared with."""
 
 _HIDDEN = (
-    *(("#0072B2", "o", "-"), ("#D55E00", "^", "-"), ("#009E73", "D", "-")),
-    *(("#CC79A7", "v", "-."), ("#56B4E9", "P", "-."), ("#882255", "X", "-.")),
+    *(("#0072B2", "o", "-"), ("#D55E00", "^", "-."), ("#009E73", "D", "-")),
+    *(("#CC79A7", "v", "-."), ("#56B4E9", "P", "-"), ("#882255", "X", "-.")),
 )
 MODES = {"siamese": ("#0072B2", "o"), "triplet": ("#D55E00", "^")}
 PLAIN_STYLE = ("#555555", "x", ":")
@@ -148,6 +148,11 @@ def plainly(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def layer_label(layer: str) -> str:
+    """A layer's name on an axis or in a legend: its end, where it is too long."""
+    return plainly(layer if len(layer) <= 24 else "…" + layer[-23:])
+
+
 def spread(items: Sequence[Any], most: int) -> list[Any]:
     """At most so many (2 or more) of the items, evenly spread, the first and last among them."""
     if len(items) <= most:
@@ -160,8 +165,9 @@ def canvas(
     columns: int,
     *,
     width: float,
-    bottom: float = 0.95,
+    bottom: float = 0.85,
     between: Sequence[float] = (0.75,),
+    left: float = 0.65,
     right: float = 0.2,
     share: str = "",
 ) -> tuple[Figure, list[list[Axes]]]:
@@ -171,7 +177,7 @@ def canvas(
     y axis: `all`, those of a `row`, or none. The margins are fixed, since matplotlib's automatic
     layouts draw everything twice.
     """
-    left, top, gap = 0.65, 0.6, 0.22 if share else 0.55
+    top, gap = 0.6, 0.22 if share else 0.55
     gaps = [between[row % len(between)] for row in range(len(heights) - 1)] + [bottom]
     w = left + right + columns * width + (columns - 1) * gap
     h = top + sum(heights) + sum(gaps)
@@ -192,26 +198,33 @@ def canvas(
     return figure, axes
 
 
-def title(figure: Figure, text: str) -> None:
-    """The figure's title, at a fixed distance from its upper edge, cut where it is too long."""
-    room = int(figure.get_figwidth() * 11.5)
-    text = text if len(text) <= room else text[: room - 3] + "..."
-    figure.suptitle(text, fontsize=10.5, y=1 - 0.12 / figure.get_figheight(), va="top")
-
-
-def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """A legend along the lower edge, in as many lines as the figure's width demands."""
-    length = sum(0.75 + 0.07 * len(str(handle.get_label())) for handle in handles)
-    lines = math.ceil(length / figure.get_figwidth())
-    figure.legend(
-        handles=handles,
-        loc="lower center",
-        ncols=math.ceil(len(handles) / lines),
-        handlelength=2.6,
-        columnspacing=1.6,
-        bbox_to_anchor=(0.5, 0.05 / figure.get_figheight()),
-        borderaxespad=0,
-    )
+def finish(figure: Figure, heading: str, handles: Sequence[Line2D] = ()) -> None:
+    """Add the title above and the legend below; the figure grows by the lines of the legend."""
+    width, height = map(float, figure.get_size_inches())
+    lengths = [0.75 + 0.07 * len(str(handle.get_label())) for handle in handles]
+    columns = len(handles) if sum(lengths) < width else max(1, int(width / max(lengths)))
+    lines = math.ceil(len(handles) / max(1, columns))
+    if lines > 1:
+        below = 0.19 * (lines - 1)
+        for axis in figure.axes:
+            x, y, w, h = axis.get_position().bounds
+            place = (x, (y * height + below) / (height + below), w, h * height / (height + below))
+            axis.set_position(place)
+        height += below
+        figure.set_size_inches(width, height)
+    if handles:
+        figure.legend(
+            handles=handles,
+            loc="lower center",
+            ncols=columns,
+            handlelength=2.6,
+            columnspacing=1.6,
+            bbox_to_anchor=(0.5, 0.05 / height),
+            borderaxespad=0,
+        )
+    room = int(width * 11.5)
+    heading = heading if len(heading) <= room else heading[: room - 3] + "..."
+    figure.suptitle(heading, fontsize=10.5, y=1 - 0.12 / height, va="top")
 
 
 def line_handles(group: Group, rows: Iterable[pd.Series]) -> list[Line2D]:
@@ -220,7 +233,7 @@ def line_handles(group: Group, rows: Iterable[pd.Series]) -> list[Line2D]:
     found: dict[str, Line2D] = {}
     for row in rows:
         names = {PLAIN: "plain (no mixing)", INPUT: f"input, {row['mode']}"}
-        name = names.get(row["layer"], plainly(row["layer"]))
+        name = names.get(row["layer"], layer_label(row["layer"]))
         if row["layer"] == INPUT and row["mode"] == TWO_IMAGES:
             name = "image mixup"
         color, marker, line = styles[row["setting"]]

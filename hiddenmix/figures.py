@@ -22,11 +22,10 @@ from hiddenmix.drawing import (
     Group,
     canvas,
     count,
-    legend,
-    plainly,
+    finish,
+    layer_label,
     signed,
     spread,
-    title,
 )
 from hiddenmix.results import Study
 
@@ -51,7 +50,8 @@ def accuracy_by_layer(group: Group, prefix: str = "") -> Drawing:
     columns = min(3, len(alphas))
     layers = group.layers()
     width = max(2.6 if columns > 1 else 4.4, 0.55 * len(layers) + 0.4)
-    crowded = max(map(len, layers)) > 13 * width / len(layers)
+    names = [layer_label(layer) for layer in layers]
+    crowded = max(map(len, names)) > 13 * width / len(layers)
     figure, axes = canvas(
         [2.3] * math.ceil(len(alphas) / columns),
         columns,
@@ -65,13 +65,11 @@ def accuracy_by_layer(group: Group, prefix: str = "") -> Drawing:
         axis.set_visible(False)
     for axis, alpha in zip(panels, alphas, strict=False):
         _accuracy_panel(axis, group, alpha, layers)
-        names = [plainly(layer) for layer in layers]
         axis.set_xticks(range(len(layers)), names)
         for label in axis.get_xticklabels() if crowded else ():
             label.set(rotation=35, horizontalalignment="right", rotation_mode="anchor")
     for line in axes:
         line[0].set_ylabel("test accuracy (%)")
-    title(figure, f"Accuracy by the layer that is mixed: {group.label}")
     handles = []
     for mode in group.modes():
         color, marker = MODES.get(mode, _OTHER_MODE)
@@ -81,7 +79,7 @@ def accuracy_by_layer(group: Group, prefix: str = "") -> Drawing:
         ("plain (no mixing)", PLAIN_STYLE),
     ):
         handles.append(Line2D([], [], color=color, linestyle=style, label=name))
-    legend(figure, handles)
+    finish(figure, f"Accuracy by the layer that is mixed: {group.label}", handles)
     return Drawing(
         f"{prefix}accuracy_by_layer",
         "Accuracy by layer",
@@ -141,6 +139,7 @@ def gain_heat_map(group: Group, prefix: str = "") -> Drawing | None:
     if not rows["gain_mean"].notna().any():
         return None
     alphas, modes, layers = group.alphas(), group.modes(), group.layers()
+    names = [layer_label(layer) for layer in layers]
     largest = max(0.1, 100 * float(rows["gain_mean"].abs().max()))
     scale = Normalize(-largest, largest)
     figure, axes = canvas(
@@ -148,6 +147,7 @@ def gain_heat_map(group: Group, prefix: str = "") -> Drawing | None:
         len(modes),
         width=max(3.6 if len(modes) == 1 else 2.3, 0.75 * len(alphas)),
         bottom=0.85,
+        left=0.45 + 0.07 * max(map(len, names)),
         right=1.1,
         share="all",
     )
@@ -166,7 +166,7 @@ def gain_heat_map(group: Group, prefix: str = "") -> Drawing | None:
         picture = axis.imshow(values, cmap="RdBu", norm=scale, aspect="auto")
         axis.set_facecolor("#eeeeee")
         axis.set_xticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
-        axis.set_yticks(range(len(layers)), [plainly(layer) for layer in layers])
+        axis.set_yticks(range(len(layers)), names)
         axis.set_xlabel("α")
         axis.grid(visible=False)
         axis.spines[:].set_visible(False)
@@ -174,7 +174,7 @@ def gain_heat_map(group: Group, prefix: str = "") -> Drawing | None:
         axis.set_title(f"{mode}   ({pairs} pairs)")
     axes[0][0].set_ylabel("mixed layer")
     _color_bar(figure, axes[0][-1], picture)
-    title(figure, f"Gain over image mixup: {group.label}")
+    finish(figure, f"Gain over image mixup: {group.label}")
     figure.text(
         0.5,
         0.12 / figure.get_figheight(),

@@ -240,7 +240,7 @@ def _left_out(study: Study) -> list[str]:
 def escaped(text: Any) -> str:
     """`text` for Markdown: nothing in it ends a table's cell or begins a tag, link or emphasis."""
     found = str(text)
-    for sign, safe in (("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("`", "\\`"), ("![", "!\\[")):
+    for sign, safe in (("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("`", "\\`"), ("](", "]\\(")):
         found = found.replace(sign, safe)
     return found
 

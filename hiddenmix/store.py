@@ -41,13 +41,18 @@ class Cell:
 
         A file that is damaged or of another version counts as absent: the cell is trained again.
         """
+        content = self.read(self.folder / "result.json")
+        return content if content is not None and content.get("cell") == self.id else None
+
+    @staticmethod
+    def read(path: Path) -> dict[str, Any] | None:
+        """The result in the file `path`, or None as for `result`."""
         try:
-            content = json.loads((self.folder / "result.json").read_bytes())
+            content = json.loads(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
         done = isinstance(content, dict) and content.get("status") == "done"
-        whole = done and content.get("format") == FORMAT and content.get("cell") == self.id
-        return content if whole else None
+        return content if done and content.get("format") == FORMAT else None
 
     def failure(self) -> dict[str, Any] | None:
         """What `failure.json` holds, or None."""

@@ -60,13 +60,17 @@ class CellBoard:
         self, parameters: Mapping[str, Any], metrics: Mapping[str, float], step: int
     ) -> None:
         """The finished cell: its row of the HParams dashboard, and its metrics as scalars."""
-        for tag, value in metrics.items():
-            self._writer.add_scalar(tag, value, step)
+        self.scalars(metrics, step)
         # SummaryWriter.add_hparams would open a run of its own for them.
         known = {key: value for key, value in parameters.items() if value is not None}
         for summary in hparams(known, {tag: 0.0 for tag in metrics}):
             writer = self._writer._get_file_writer()
             writer.add_summary(summary)
+
+    def scalars(self, metrics: Mapping[str, float], step: int) -> None:
+        """`metrics` by tag, at `step`."""
+        for tag, value in metrics.items():
+            self._writer.add_scalar(tag, value, step)
 
 
 def image_grid(images: Tensor, columns: int) -> Tensor:

@@ -166,7 +166,6 @@ class Training:
         config: Config,
         device: torch.device,
     ) -> None:
-        # channels_last is the layout of the fast convolutions on the CPU and on tensor cores.
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._compiled = torch.compile(self.network) if config.compile is True else self.network
         self._images, self._labels = images, labels
@@ -231,7 +230,9 @@ class Training:
         augmentation = draws.augmentation[row]
         if augmentation is not None:
             images = augment(images, augmentation[start:stop])
-        return normalise(images, self._mean, self._std), self._labels.index_select(0, chosen)
+        # channels_last is the layout of the fast convolutions on the CPU and on tensor cores.
+        floats = normalise(images, self._mean, self._std, torch.channels_last)
+        return floats, self._labels.index_select(0, chosen)
 
     def _loss(self, draws: EpochDraws, hooks: mixing.LayerMixing) -> Tensor:
         start, stop = self._bounds[self.step]

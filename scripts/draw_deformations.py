@@ -16,9 +16,6 @@ from hiddenmix.config import DATASETS, DatasetConfig
 from hiddenmix.data import load
 from hiddenmix.deformations import SHIFTS, deform, draw
 
-GAP = 2
-"""Pixels between the images."""
-
 
 def deformed(images: Tensor, count: int) -> dict[str, Tensor]:
     """`count` images from all over the test set `images`, as they are and under every shift."""
@@ -34,8 +31,9 @@ def deformed(images: Tensor, count: int) -> dict[str, Tensor]:
 
 def picture(rows: dict[str, Tensor], title: str) -> Figure:
     """One line of images for each of `rows` [B, C, H, W], beside its name."""
+    gap = max(1, next(iter(rows.values())).shape[3] // 16)
     lines = [
-        torch.cat(list(F.pad(images, (GAP, GAP, GAP, GAP), value=1.0)), dim=2)
+        torch.cat(list(F.pad(images, (gap, gap, gap, gap), value=1.0)), dim=2)
         for images in rows.values()
     ]
     canvas = torch.cat(lines, dim=1).permute(1, 2, 0)
@@ -57,6 +55,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="digits", choices=DATASETS)
     parser.add_argument("--root", default="data", help="folder of the data set's files")
     parser.add_argument("--out", type=Path, default=Path("deformations.png"), help="PNG to write")
+    parser.add_argument("--title", help="name of the data in the heading; by default --dataset")
     parser.add_argument("--count", type=int, default=12, help="images in a row")
     arguments = parser.parse_args()
     images = load(DatasetConfig(name=arguments.dataset, root=arguments.root)).test.images
@@ -64,7 +63,8 @@ def main() -> None:
         parser.error(f"--count must be from 1 to {len(images)}, the size of the test set")
     rows = deformed(images, arguments.count)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    picture(rows, f"{arguments.dataset}: test images under every shift").savefig(arguments.out)
+    title = f"{arguments.title or arguments.dataset}: test images under every shift"
+    picture(rows, title).savefig(arguments.out, bbox_inches="tight")
     print(arguments.out)
 
 

@@ -1,0 +1,83 @@
+"""`python -m hiddenmix.evaluate outputs/<study>`: add what finished cells lack, without retraining."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from hiddenmix.command_line import guarded
+from hiddenmix.config import Config, UserError, from_plain, show
+from hiddenmix.results import clean
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code, 2 for a user's mistake."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hiddenmix.evaluate",
+        description="Measure the finished cells of a study on shifted and adversarial test images; "
+        "what is measured already is skipped.",
+    )
+    parser.add_argument("study", type=Path, help="the study's folder, such as outputs/default")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:<number>")
+    parser.add_argument("--dataset-root", help="the data's folder, if it has moved since")
+    options = parser.parse_args(arguments)
+    return guarded(lambda: _run(options.study, options.device, options.dataset_root))
+
+
+def _finished(folder: Path) -> Iterator[tuple[Config, dict[str, Any]]]:
+    from hiddenmix.store import Cell, read_study
+
+    if not (folder / "cells").is_dir():
+        raise UserError(f"{show(folder)} is no study\n  expected: outputs/<study>, with cells/")
+    read_study(folder)
+    for result in sorted((folder / "cells").glob("*/result.json")):
+        content = Cell.read(result)
+        if content is not None:
+            yield from_plain(content["config"]), content
+
+
+def _run(folder: Path, device_name: str, root: str | None) -> int:
+    from hiddenmix import data as data_room
+    from hiddenmix.cell_training import add_evaluation
+    from hiddenmix.experiment import choose_device
+    from hiddenmix.interrupts import Interrupts
+    from hiddenmix.report import write_report
+    from hiddenmix.store import Cell
+
+    console = Console(highlight=False)
+    device = choose_device(device_name, 0)
+    cells = list(_finished(folder))
+    if not cells:
+        raise UserError(f"{show(folder)} holds no finished cells to evaluate")
+    data: dict[str, data_room.Data] = {}
+    failed = 0
+    with Interrupts().installed() as interrupts:
+        for number, (config, found) in enumerate(cells, start=1):
+            cell = Cell(folder, config)
+            if root is not None:
+                config.dataset.root = root
+            key = repr(config.dataset)
+            note = "already evaluated"
+            with cell.locked(timeout=60) as mine:
+                if not mine:
+                    note = "another process holds it"
+                elif not {"shift", "adversarial"} <= found.keys():
+                    if key not in data:
+                        data[key] = data_room.load(config.dataset).to(device)
+                    try:
+                        add_evaluation(cell, found, data[key], device, interrupts)
+                        note = "evaluated"
+                    except (OSError, ValueError, RuntimeError) as error:
+                        failed += 1
+                        note = f"failed: {clean(error)}"
+            console.print(Text(f"[{number}/{len(cells)}] {cell.folder.name}: {note}"))
+    console.print(Text(f"report: {write_report(folder)}"), soft_wrap=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
