@@ -57,7 +57,9 @@ def model_name(config: Config) -> str:
 def _label(config: Config) -> str:
     # A file name holds at most 255 bytes, and a list of dotted layer names has no such limit.
     layer = "+".join(layers(config))
-    layer = layer if len(layer) <= 80 else layer[:72] + hashlib.sha256(layer.encode()).hexdigest()[:8]
+    layer = (
+        layer if len(layer) <= 80 else layer[:72] + hashlib.sha256(layer.encode()).hexdigest()[:8]
+    )
     label = f"{config.dataset.name}-{model_name(config)}-{layer}"
     return label if is_plain(config) else f"{label}-{config.mode}-a{config.alpha:g}"
 

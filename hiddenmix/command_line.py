@@ -4,12 +4,24 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
+from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from hiddenmix.config import AdamConfig, CnnConfig, Config, SgdConfig, UserError, allowed, show
+from hiddenmix.config import (
+    AdamConfig,
+    CnnConfig,
+    Config,
+    DatasetConfig,
+    PreactResNet18Config,
+    SgdConfig,
+    TorchvisionConfig,
+    UserError,
+    allowed,
+    show,
+)
 
 USER_MISTAKE = 2
 """Exit code of a command that was refused."""
@@ -35,11 +47,11 @@ def guarded(command: Callable[[], int]) -> int:
     except BaseException as error:
         if getattr(error, "exit_code", None) is None:
             raise
-        print(f"stopped by {error}; the same command goes on from here", file=sys.stderr)
+        sys.stderr.write(f"stopped by {error}; the same command goes on from here\n")
         return int(error.exit_code)  # type: ignore[attr-defined]
     finally:
         os.environ["HYDRA_FULL_ERROR"] = full
-    print("\n".join(text.splitlines()[:2]), file=sys.stderr)
+    sys.stderr.write("\n".join(text.splitlines()[:2]) + "\n")
     return USER_MISTAKE
 
 
@@ -72,14 +84,13 @@ def _key(text: str) -> str | None:
 
 def _keys(key: str) -> list[str]:
     """The keys beside `key`, in its own group where it has one."""
-    group = key.split(".")[0] if "." in key else None
-    defaults = Config()
-    nodes = {
-        "dataset": [defaults.dataset],
-        "model": [CnnConfig()],
-        "optimizer": [SgdConfig(), AdamConfig()],
-    }.get(group or "", [defaults])
-    names = dict.fromkeys(
-        field.name for node in nodes if is_dataclass(node) for field in fields(node)
-    )
-    return [f"{group}.{name}" if nodes[0] is not defaults else name for name in names]
+    groups: dict[str, list[type[Any]]] = {
+        "dataset": [DatasetConfig],
+        "model": [CnnConfig, PreactResNet18Config, TorchvisionConfig],
+        "optimizer": [SgdConfig, AdamConfig],
+    }
+    group = key.split(".", maxsplit=1)[0]
+    if "." not in key or group not in groups:
+        return [field.name for field in fields(Config)]
+    names = dict.fromkeys(field.name for node in groups[group] for field in fields(node))
+    return [f"{group}.{name}" for name in names]

@@ -406,7 +406,9 @@ def from_plain(content: Mapping[str, Any]) -> Config:
     """
     groups: dict[str, dict[str, type[Any]]] = {
         "dataset": dict.fromkeys(DATASETS, DatasetConfig),
-        "model": {node().name: node for node in (CnnConfig, PreactResNet18Config, TorchvisionConfig)},
+        "model": {
+            node().name: node for node in (CnnConfig, PreactResNet18Config, TorchvisionConfig)
+        },
         "optimizer": {node().name: node for node in (SgdConfig, AdamConfig)},
     }
     try:

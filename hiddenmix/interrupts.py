@@ -12,7 +12,7 @@ _SIGNALS = tuple(
 )
 
 
-class Interrupted(BaseException):  # noqa: N818  # like KeyboardInterrupt, not an error
+class Interrupted(BaseException):  # like KeyboardInterrupt, not an error
     """A signal asked the run to end; `exit_code` is 128 plus its number, as shells report it."""
 
     def __init__(self, number: int) -> None:

@@ -15,7 +15,7 @@ branches, B the batch size.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -45,9 +45,7 @@ class Draw:
         return Draw(self.weights.to(device), self.index.to(device))
 
 
-def draw_weights(
-    generator: np.random.Generator, branches: int, alpha: float, count: int
-) -> Tensor:
+def draw_weights(generator: np.random.Generator, branches: int, alpha: float, count: int) -> Tensor:
     """`count` draws w ~ Dirichlet(alpha, ..., alpha) as float32 [branches, count].
 
     For two branches the first row is lambda ~ Beta(alpha, alpha), not folded to >= 1/2.
@@ -109,7 +107,7 @@ class _Mix(torch.autograd.Function):
         return _weighted_gather(maps, weights, index)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         weights, index = ctx.saved_tensors
         inverse = index.argsort(dim=1)
         mixed: Tensor = _Mix.apply(gradient, weights.gather(1, inverse), inverse)
@@ -140,7 +138,9 @@ def _weighted_gather(maps: Tensor, weights: Tensor, index: Tensor) -> Tensor:
 
 def mix_branches(branches: Sequence[Tensor], weights: Tensor) -> Tensor:
     """Mixed maps of K literal branches [B, ...] with `weights` [K, B] or [K, 1]: sum_b w_b h_b."""
-    column = weights.to(branches[0].dtype).reshape(len(branches), -1, *[1] * (branches[0].dim() - 1))
+    column = weights.to(branches[0].dtype).reshape(
+        len(branches), -1, *[1] * (branches[0].dim() - 1)
+    )
     mixed = branches[0] * column[0]
     for maps, weight in zip(branches[1:], column[1:], strict=True):
         mixed = mixed + maps * weight
@@ -279,9 +279,7 @@ def branch_maps(network: nn.Module, hooks: LayerMixing, layer: str, images: Tens
         raise _ReachedLayer
 
     hooks.arm(layer, stop)
-    try:
+    with suppress(_ReachedLayer):
         network(images)
-    except _ReachedLayer:
-        pass
     hooks.disarm()
     return reached[0]

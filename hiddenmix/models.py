@@ -135,9 +135,7 @@ class PreactResNet18(nn.Module):
         return logits
 
 
-def _torchvision(
-    config: TorchvisionConfig, shape: tuple[int, int, int], classes: int
-) -> nn.Module:
+def _torchvision(config: TorchvisionConfig, shape: tuple[int, int, int], classes: int) -> nn.Module:
     from torchvision import models
 
     names = models.list_models(module=models)
@@ -233,10 +231,8 @@ def mixable_layers(network: nn.Module, shape: tuple[int, int, int]) -> list[Laye
             handle.remove()
         network.train(training)
     order = [Layer("input", shape, False)]
-    for results in found.values():
-        if len(results) == 1 and results[0] is not None:
-            order.append(results[0])
-    return order
+    once = [results[0] for results in found.values() if len(results) == 1]
+    return order + [layer for layer in once if layer is not None]
 
 
 def _layer(name: str, output: object) -> Layer | None:

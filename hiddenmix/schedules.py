@@ -1,6 +1,7 @@
 """Learning rates as a function of the step: the whole run's table, so a resume has nothing to restore."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,5 +35,8 @@ def learning_rates(config: OptimizerConfig, steps: int) -> NDArray[np.float64]:
             return np.full(steps, lr)
 
 
-def _cosine(start: float, end: float, progress: NDArray[np.float64]) -> NDArray[np.float64]:
-    return end + (start - end) / 2 * (1 + np.cos(np.pi * np.clip(progress, 0, 1)))
+def _cosine(start: float, end: float, progress: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    rates: NDArray[np.float64] = end + (start - end) / 2 * (
+        1 + np.cos(np.pi * np.clip(progress, 0, 1))
+    )
+    return rates

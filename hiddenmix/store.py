@@ -1,8 +1,8 @@
 """The study on disk: its cells, their results and failures, and the locks that share it.
 
-    outputs/<study>/study.json               what was asked of the study
-    outputs/<study>/cells/<cell id>/         one network each
-    outputs/<study>/locks/<cell id>.lock     held by the process that trains the cell
+outputs/<study>/study.json               what was asked of the study
+outputs/<study>/cells/<cell id>/         one network each
+outputs/<study>/locks/<cell id>.lock     held by the process that trains the cell
 """
 
 import json
@@ -158,7 +158,10 @@ def _commit() -> dict[str, Any]:
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}
     commit = _git(root, "rev-parse", "HEAD")
-    return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain")) if commit else None}
+    return {
+        "commit": commit,
+        "dirty": bool(_git(root, "status", "--porcelain")) if commit else None,
+    }
 
 
 def _git(root: Path, *arguments: str) -> str | None:

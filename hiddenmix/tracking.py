@@ -63,7 +63,7 @@ class CellBoard:
         self.scalars(metrics, step)
         # SummaryWriter.add_hparams would open a run of its own for them.
         known = {key: value for key, value in parameters.items() if value is not None}
-        for summary in hparams(known, {tag: 0.0 for tag in metrics}):
+        for summary in hparams(known, dict.fromkeys(metrics, 0.0)):
             writer = self._writer._get_file_writer()
             writer.add_summary(summary)
 

@@ -4,9 +4,7 @@ Hydra composes and sweeps; a command's jobs are collected here and run as one st
 unless a launcher of the user's choice (joblib, submitit, ...) or another sweeper takes them elsewhere.
 """
 
-import os
 import sys
-import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -95,8 +93,11 @@ def _run(configs: list[Config], job: int = 0) -> int:
 
 
 def _task(config: DictConfig) -> None:
-    job = HydraConfig.get().job.get("num", 0)
-    code = _run([from_hydra(config)], job)
+    # Only the jobs of a sweep have a number.
+    number = (
+        None if OmegaConf.is_missing(HydraConfig.get().job, "num") else HydraConfig.get().job.num
+    )
+    code = _run([from_hydra(config)], number or 0)
     if code:
         sys.exit(code)
 
@@ -110,7 +111,7 @@ def main() -> None:
     task: TaskFunction = application(_task)
 
     def command() -> int:
-        task(None)  # type: ignore[arg-type]  # Hydra's decorator takes the configuration from argv
+        task(None)  # Hydra's decorator takes the configuration from argv
         return 0
 
     sys.exit(guarded(command))

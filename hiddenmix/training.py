@@ -214,7 +214,7 @@ class Training:
             group["lr"] = rate
         with self._autocast():
             loss = self._loss(draws, hooks)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._losses[self.step] = loss.detach()

@@ -162,7 +162,8 @@ def test_loss_is_the_weighted_sum_and_that_of_the_targets(mode: str, lam: str) -
     draw = draw_for(mode, lam, len(labels))
     weights = draw.weights.expand(draw.index.shape)
     expected = sum(
-        float(weights[k, i]) * float(F.cross_entropy(logits[i : i + 1], labels[draw.index[k, i]][None]))
+        float(weights[k, i])
+        * float(F.cross_entropy(logits[i : i + 1], labels[draw.index[k, i]][None]))
         for k in range(len(weights))
         for i in range(len(labels))
     ) / len(labels)
@@ -226,7 +227,9 @@ def test_layer_that_does_not_run_once_is_refused(
         mixing.mixing_at(network, layer, draw_for("siamese", "batch", 3)),
     ):
         network(torch.randn(3, 4))
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+    assert not any(
+        module._forward_hooks or module._forward_pre_hooks for module in network.modules()
+    )
 
 
 def test_hook_rests_in_evaluation_and_leaves_no_trace() -> None:
@@ -241,7 +244,9 @@ def test_hook_rests_in_evaluation_and_leaves_no_trace() -> None:
         network.train()
         with pytest.raises(ZeroDivisionError), mixing.mixing_at(network, layer, draw):
             raise ZeroDivisionError
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+    assert not any(
+        module._forward_hooks or module._forward_pre_hooks for module in network.modules()
+    )
     assert torch.equal(network.eval()(images), plain)
 
 

@@ -154,7 +154,7 @@ def test_holm_passes_over_what_was_not_tested() -> None:
 
 def _rejections(gain: float, n: int, test: str) -> int:
     """Of 200 made studies of `n` seeds, how many find a difference at 5 %."""
-    generator = np.random.default_rng(2018)
+    generator = np.random.default_rng(1906)
     rejections = 0
     for _ in range(200):
         luck = generator.normal(0.7, 0.02, n)  # a seed's own, common to both settings

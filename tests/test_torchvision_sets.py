@@ -140,7 +140,7 @@ SETS: list[tuple[str, str, Writer, str]] = [
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(("name", "loader", "write", "_file"), SETS)
-def test_official_formats(  # noqa: PLR0917 - pytest passes them by name
+def test_official_formats(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
