@@ -250,7 +250,7 @@ def _row(found: dict[str, Any], folder: str, problems: list[str]) -> dict[str, A
         **{key: _number(found, f"train.{key}") for key in ("loss", "seconds", "images_per_second")},
         "shift": _conditions(found.get("shift"), "accuracy", 1, folder, problems),
         "shift_nll": _conditions(found.get("shift"), "nll", math.inf, folder, problems),
-        "adversarial": _conditions(found.get("adversarial"), None, 1, folder, problems),
+        "adversarial": _conditions(found.get("adversarial"), "accuracy", 1, folder, problems),
         "calibration": _bins(found.get("calibration"), folder, problems),
         "environment": _mapping(found.get("environment")),
         "config": _mapping(found.get("config")),
@@ -264,14 +264,14 @@ def _mapping(value: object) -> dict[str, Any]:
 
 
 def _conditions(
-    found: object, key: str | None, highest: float, where: str, problems: list[str]
+    found: object, key: str, highest: float, where: str, problems: list[str]
 ) -> dict[str, float]:
     """Condition -> number, `key` naming the number where there are several for a condition."""
     numbers: dict[str, float] = {}
     if found is not None and not isinstance(found, dict):
         problems.append(f"{where}: shift or adversarial is no JSON object and was left out")
     for name, value in _mapping(found).items():
-        number: Any = value if key is None else _mapping(value).get(key)
+        number: Any = _mapping(value).get(key)
         if _finite(number) and 0 <= number <= highest:
             numbers[clean(name)] = float(number)
         elif number is not None or key != "nll":

@@ -6,7 +6,7 @@ the caller's. Within an epoch the host never waits for the device: losses stay t
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -167,7 +167,12 @@ class Training:
         device: torch.device,
     ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._compiled = torch.compile(self.network) if config.compile is True else self.network
+        self._compiled: Callable[[Tensor], Tensor] = self.network
+        if config.compile is True:
+            # torch does not guard on hooks: without this, a network of the same code would run the
+            # graph that was compiled for another one, without its mixing.
+            torch.compiler.reset()
+            self._compiled = torch.compile(self.network)
         self._images, self._labels = images, labels
         self._mean, self._std = mean, std
         self._config, self._device = config, device

@@ -85,7 +85,9 @@ def made_result(
             name: {"accuracy": max(0.1, accuracy * (1 - loss) + own.normal(0, 0.004)), "nll": 1.0}
             for name, loss in SHIFTS.items()
         }
-        result["adversarial"] = {f"fgsm_{step}": accuracy * 0.8**step for step in (1, 2, 4, 8)}
+        result["adversarial"] = {
+            f"fgsm_{step}": {"accuracy": accuracy * 0.8**step, "nll": 1.0} for step in (1, 2, 4, 8)
+        }
     return result
 
 

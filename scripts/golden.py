@@ -1,0 +1,14 @@
+"""Regenerate tests/golden_losses.json, on purpose: only when training is meant to change."""
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.test_training import GOLDEN, golden_losses  # noqa: E402
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps(golden_losses(), indent=1) + "\n")
+    print(f"wrote {GOLDEN.relative_to(ROOT)}")
