@@ -30,6 +30,15 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
 
 
+def remove_remains(folder: Path, name: str = "") -> None:
+    """Delete the temporary files that killed processes left in `folder`, of the file `name` or all.
+
+    The caller holds the lock under which those files are written.
+    """
+    for path in folder.glob(f".{name}*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, content: str) -> None:
     """`write_bytes` for UTF-8 text."""
     write_bytes(path, content.encode())

@@ -82,8 +82,11 @@ def image_mixup(config: Config) -> Config:
 
 
 def plain(config: Config) -> Config:
-    """The other baseline of `config`: no mixing, everything else equal."""
-    return replace(config, layer="none")
+    """The other baseline of `config`: no mixing, everything else equal.
+
+    The keys that mean nothing then take their defaults, however the sweep was written.
+    """
+    return replace(config, layer="none", **{key: getattr(Config(), key) for key in _MIXING_KEYS})
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,8 @@ def make_plan(configs: Iterable[Config]) -> Plan:
         requested.setdefault(setting_key(config), config)
         for seed in range(config.seed, config.seed + config.repeats):
             own = replace(config, seed=seed)
-            cells = [plain(own), image_mixup(own), own] if config.baseline else [own]
-            for cell in cells:
+            baselines = [plain(own), image_mixup(own)] if config.baseline else []
+            for cell in (*baselines, plain(own) if is_plain(own) else own):
                 by_seed.setdefault(seed, {}).setdefault(cell_id(cell), cell)
     cells_in_order = {key: cell for seed in sorted(by_seed) for key, cell in by_seed[seed].items()}
     return Plan(requested, cells_in_order)

@@ -6,7 +6,7 @@ bytes of `torch.save`. Nothing is unpickled before the digest is right, and then
 
 import hashlib
 import io
-import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,28 +31,41 @@ def save(folder: Path, cell: str, state: dict[str, Any]) -> None:
     current = folder / CURRENT
     fresh = folder / "checkpoint.new.pt"
     atomic.write_bytes(fresh, header + payload)
-    # Proven readable before the older ones move: the bytes on disk are those of the digest.
+    # Proven readable before an older one moves: the bytes on disk are those of the digest.
     _payload(fresh, cell)
     if current.exists():
         current.replace(folder / PREVIOUS)
     fresh.replace(current)
 
 
-def load(folder: Path, cell: str, device: torch.device) -> dict[str, Any] | None:
-    """The newest usable state of `cell`, or None to start over; warns about each that is not."""
+def load(folder: Path, cell: str, warn: Callable[[str], None]) -> dict[str, Any] | None:
+    """The newest usable state of `cell`, or None to start over; tells `warn` of each that is not."""
     for name in (CURRENT, PREVIOUS):
         path = folder / name
         try:
             payload = _payload(path, cell)
             state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+            if not all(bool(tensor.isfinite().all()) for tensor in _tensors(state)):
+                raise CheckpointError("it holds numbers that are not finite")
         except FileNotFoundError:
             continue
-        except (CheckpointError, OSError, RuntimeError, ValueError) as error:
-            warnings.warn(f"{path} is not used: {error}", stacklevel=2)
+        except Exception as error:  # torch.load has many for what is no state
+            reason = " ".join(str(error).split())[:200]
+            warn(f"{path} is not used: {reason}")
             continue
         if isinstance(state, dict):
             return state
     return None
+
+
+def _tensors(state: Any) -> Iterator[torch.Tensor]:
+    """Every floating-point tensor within nested containers."""
+    if isinstance(state, torch.Tensor):
+        if state.is_floating_point():
+            yield state
+    elif isinstance(state, (dict, list, tuple)):
+        for part in state.values() if isinstance(state, dict) else state:
+            yield from _tensors(part)
 
 
 def remove(folder: Path) -> None:

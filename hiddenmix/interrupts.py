@@ -2,13 +2,16 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# SLURM sends SIGUSR1 before a time limit, if asked to.
+# SLURM sends SIGUSR1 before a time limit, if asked to; a terminal that closes sends SIGHUP.
 _SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+    if hasattr(signal, name)
 )
 
 
@@ -43,17 +46,34 @@ class Interrupts:
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """Within the block signals wait for `check`."""
-        self._deferred = True
+        former, self._deferred = self._deferred, True
         try:
             yield
         finally:
-            self._deferred = False
+            self._deferred = former
+
+    @contextmanager
+    def immediate(self) -> Iterator[None]:
+        """Within the block, inside a `deferred` one, signals raise at once: what it does may take
+        minutes, and repeating it loses no training."""
+        self._deferred = False
+        try:
+            self.check()
+            yield
+        finally:
+            self._deferred = True
 
     @contextmanager
     def installed(self) -> Iterator["Interrupts"]:
         """Handle the signals within the block; the former handlers come back after it."""
-        former = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        # Python hands signals to the main thread alone: a launcher's thread must do without.
+        handled = _SIGNALS if threading.current_thread() is threading.main_thread() else ()
+        former = {number: signal.getsignal(number) for number in handled}
         try:
+            for number, handler in former.items():
+                # `nohup` has it ignored, and means it.
+                if not (number == getattr(signal, "SIGHUP", None) and handler == signal.SIG_IGN):
+                    signal.signal(number, self._handle)
             yield self
         finally:
             for number, handler in former.items():

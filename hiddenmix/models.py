@@ -54,6 +54,11 @@ class Cnn(nn.Sequential):
 
     def __init__(self, config: CnnConfig, shape: tuple[int, int, int], classes: int) -> None:
         inputs, height, width = shape
+        if min(height, width) < SMALLEST_SIDE:
+            raise UserError(
+                f"model=cnn does not accept {inputs}x{height}x{width} images\n"
+                f"  allowed: a height and width of at least {SMALLEST_SIDE} pixels"
+            )
         stages: OrderedDict[str, nn.Module] = OrderedDict()
         for number, outputs in enumerate(config.channels, start=1):
             stages[f"conv{number}"] = _conv_stage(inputs, outputs, config.batch_norm)

@@ -1,0 +1,132 @@
+"""Identities of cells, and the plan of a command."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from hiddenmix.cells import cell_id, identity, image_mixup, make_plan, plain, setting_key
+from hiddenmix.config import CnnConfig, Config, DatasetConfig, SgdConfig, TorchvisionConfig
+
+
+def changed(**changes: Any) -> Config:
+    return dataclasses.replace(Config(), **changes)
+
+
+def test_id_is_readable() -> None:
+    assert cell_id(changed(mode="triplet", alpha=0.2, seed=7)).startswith(
+        "digits-cnn-conv1-triplet-a0.2-s7-"
+    )
+    assert cell_id(changed(layer="none")).startswith("digits-cnn-none-s0-")
+    assert cell_id(changed(layer=["input", "conv1"])).startswith(
+        "digits-cnn-input+conv1-siamese-a1-"
+    )
+    network = TorchvisionConfig(arch="vgg11_bn")
+    assert cell_id(changed(model=network, layer="features.0")).startswith(
+        "digits-vgg11_bn-features.0-"
+    )
+    many = [f"features.{number}" for number in range(40)]
+    assert len(cell_id(changed(layer=many)).encode()) < 200
+    assert cell_id(changed(layer=many)) != cell_id(changed(layer=many[:-1]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"study": "other"},
+        {"device": "cpu"},
+        {"evaluation": "full"},
+        {"evaluate_every": 3},
+        {"baseline": False},
+        {"repeats": 9},
+        {"checkpoint_seconds": 1.0},
+        {"dataset": DatasetConfig(root="elsewhere", download=False, title="T")},
+    ],
+    ids=str,
+)
+def test_where_and_what_else_is_measured_is_no_part_of_a_cell(changes: dict[str, Any]) -> None:
+    assert cell_id(changed(**changes)) == cell_id(Config())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"lam": "sample"},
+        {"partners": "independent"},
+        {"originals": 1.0},
+        {"epochs": 31},
+        {"batch_size": 64},
+        {"precision": "bf16"},
+        {"model": CnnConfig(dropout=0.1)},
+        {"optimizer": SgdConfig(lr=0.1)},
+        {"dataset": DatasetConfig(train_size=100)},
+        {"dataset": DatasetConfig(split_seed=1)},
+        {"alpha": 1.0000001},
+    ],
+    ids=str,
+)
+def test_what_training_depends_on_is_part_of_a_cell(changes: dict[str, Any]) -> None:
+    assert cell_id(changed(**changes)) != cell_id(Config())
+    same = "seed" in changes
+    assert (setting_key(changed(**changes)) == setting_key(Config())) is same
+
+
+def test_an_image_folder_is_known_by_its_path() -> None:
+    one, same, other = (
+        changed(dataset=DatasetConfig(name="image_folder", root=root))
+        for root in ("a/b", "./a//b/", "c")
+    )
+    assert cell_id(one) == cell_id(same) != cell_id(other)
+
+
+def test_a_seed_has_one_plain_cell_however_the_sweep_was_written() -> None:
+    settings = [
+        changed(layer="none", mode=mode, alpha=alpha, lam=lam, originals=originals)
+        for mode in ("siamese", "triplet")
+        for alpha in (0.2, 1.0)
+        for lam in ("batch", "sample")
+        for originals in (0.0, 1.0)
+    ]
+    assert len({cell_id(setting) for setting in settings}) == 1
+    assert "alpha" not in identity(settings[0])
+
+
+def test_baselines_differ_in_the_mixing_alone() -> None:
+    config = changed(layer="conv2", mode="triplet", alpha=0.2, lam="sample", originals=0.5)
+    ours, theirs = identity(config), identity(image_mixup(config))
+    assert {key for key in ours if ours[key] != theirs[key]} == {"layer", "mode"}
+    assert theirs["layer"] == ["input"]
+    assert theirs["mode"] == "siamese"
+    assert identity(plain(config)).items() <= (identity(config) | {"layer": ["none"]}).items()
+
+
+def test_plan_shares_baselines_and_goes_seed_by_seed() -> None:
+    jobs = [
+        changed(layer=layer, mode=mode, alpha=alpha, repeats=2)
+        for layer in ("none", "input", "conv1", "conv2", "conv3")
+        for mode in ("siamese", "triplet")
+        for alpha in (0.2, 1.0)
+    ]
+    plan = make_plan(jobs)
+    # One plain setting; four layers x two modes x two alphas.
+    assert len(plan.requested) == 17
+    assert len(plan.cells) == 34
+    seeds = [cell.seed for cell in plan.cells.values()]
+    assert seeds == sorted(seeds)
+    first = list(plan.cells.values())[:3]
+    assert [(cell.layer, cell.mode) for cell in first] == [
+        ("none", "siamese"),
+        ("input", "siamese"),
+        ("input", "siamese"),
+    ]
+    assert sorted(make_plan(reversed(jobs)).cells) == sorted(plan.cells)
+
+
+def test_plan_of_one_setting() -> None:
+    plan = make_plan([changed(layer="conv1", mode="triplet", seed=5, repeats=3)])
+    assert len(plan.requested) == 1
+    assert len(plan.cells) == 9
+    assert {cell.seed for cell in plan.cells.values()} == {5, 6, 7}
+    alone = make_plan([changed(baseline=False, repeats=3)])
+    assert len(alone.cells) == 3

@@ -1,0 +1,116 @@
+"""Composition, schema and documentation of the configuration."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from hiddenmix import config as config_room
+from hiddenmix.cells import make_plan
+from hiddenmix.config import (
+    DATASETS,
+    AdamConfig,
+    CnnConfig,
+    Config,
+    DatasetConfig,
+    PreactResNet18Config,
+    TorchvisionConfig,
+    config_folder,
+    from_hydra,
+    from_plain,
+    register,
+)
+
+CONF = Path(__file__).parent.parent / "conf"
+
+
+def composed(*overrides: str) -> Config:
+    register()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return from_hydra(compose(config_name="config", overrides=list(overrides)))
+
+
+def test_defaults_are_those_of_the_dataclasses() -> None:
+    assert composed() == Config()
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_dataset_composes(name: str) -> None:
+    config = composed(f"dataset={name}")
+    augment = "flip_crop" if name.startswith("cifar") else "none"
+    assert config.dataset == DatasetConfig(name=name, augment=augment)
+
+
+@pytest.mark.parametrize("node", [CnnConfig(), PreactResNet18Config(), TorchvisionConfig()])
+def test_every_model_composes(node: object) -> None:
+    config = composed(f"model={node.name}")  # type: ignore[attr-defined]
+    assert config.model == node
+    assert composed("optimizer=adam").optimizer == AdamConfig()
+
+
+def experiments() -> list[str]:
+    return sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_every_experiment_composes(name: str) -> None:
+    config = composed(f"experiment={name}")
+    assert config.study == name
+    assert config.evaluation == "full"
+
+
+@pytest.mark.parametrize("name", ["paper", "paper_small"])
+def test_the_paper_is_125_networks(name: str) -> None:
+    register()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        whole = compose("config", [f"experiment={name}"], return_hydra_config=True)
+        params = dict(whole.hydra.sweeper.params)
+    jobs = [
+        composed(f"experiment={name}", f"layer={layer}", f"mode={mode}", f"alpha={alpha}")
+        for layer in params["layer"].split(",")
+        for mode in params["mode"].split(",")
+        for alpha in str(params["alpha"]).split(",")
+    ]
+    plan = make_plan(jobs)
+    assert len(plan.requested) == 25
+    assert len(plan.cells) == 125
+
+
+def test_lists_and_special_values_arrive() -> None:
+    config = composed("layer=[input,conv1]", "compile=true", "dataset.train_size=100", "seed=0")
+    assert config.layer == ["input", "conv1"]
+    assert config.compile is True
+    assert config.dataset.train_size == 100
+    assert config.seed == 0
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["model=torchvision", "optimizer=adam"],
+        ["model=preact_resnet18", "layer=[input,layer1]"],
+    ],
+)
+def test_stored_configuration_comes_back(overrides: list[str]) -> None:
+    import dataclasses
+    import json
+
+    config = composed(*overrides)
+    assert from_plain(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+
+
+def test_every_field_has_a_docstring() -> None:
+    tree = ast.parse(inspect.getsource(config_room))
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Config"):
+            for field, after in zip(node.body, [*node.body[1:], None], strict=True):
+                # A subclass or group field that only sets another default is described by its base.
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                    described = isinstance(after, ast.Expr) and isinstance(
+                        after.value, ast.Constant
+                    )
+                    inherited = field.target.id in {"name", "lr", "dataset", "model", "optimizer"}
+                    assert described or inherited, f"{node.name}.{field.target.id}"
