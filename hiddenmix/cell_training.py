@@ -1,7 +1,7 @@
 """Trains one cell of a study from wherever it stands to its result: the wiring of the rooms."""
 
+import hashlib
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,19 +12,17 @@ from safetensors.torch import load as safetensors_read
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from hiddenmix import atomic, checkpoints, evaluation, mixing, models, randomness
+from hiddenmix import atomic, checkpoints, evaluation, mixing, models, randomness, tracking
 from hiddenmix.batches import normalise
 from hiddenmix.cells import image_mixup, is_plain, model_name, plain, setting_key
 from hiddenmix.config import Config, layers
 from hiddenmix.data import Data
 from hiddenmix.display import Display
-from hiddenmix.interrupts import Interrupts
+from hiddenmix.interrupts import Interrupted, Interrupts
+from hiddenmix.saving import Saver
 from hiddenmix.store import FORMAT, Cell, environment
 from hiddenmix.tracking import CellBoard
-from hiddenmix.training import Epoch, Training
-
-CHECKPOINT_SHARE = 0.01
-"""An epoch's end is saved where the last save took at most this share of the time since."""
+from hiddenmix.training import Training
 
 EVALUATION_SHARE = 0.05
 """Share of the training time that the test curve may take where `evaluate_every` is null."""
@@ -43,113 +41,141 @@ class Run:
     interrupts: Interrupts
 
 
+class CellError(Exception):
+    """Training a cell failed at `epoch` and `step`, both from 1; the cause says why."""
+
+    def __init__(self, epoch: int, step: int) -> None:
+        super().__init__(f"failed at epoch {epoch}, step {step}")
+        self.epoch, self.step = epoch, step
+
+
 def train_cell(cell: Cell, data: Data, run: Run) -> dict[str, Any]:
     """Train `cell`, resuming its checkpoint if there is one; writes and returns its result.
 
-    `data` lies on the run's device. Raises `Interrupted` once a checkpoint is written, and whatever
-    makes the training fail.
+    `data` lies on the run's device and the caller holds the cell's lock. Raises `Interrupted` once a
+    checkpoint is written, and `CellError` from whatever makes a training under way fail.
     """
     config = cell.config
-    shape: tuple[int, int, int] = tuple(data.train.images.shape[1:])  # type: ignore[assignment]
-    with randomness.default_generators(config.seed, "init"):
-        network = models.build(config.model, shape, len(data.classes))
-    training = Training(
-        network, data.train.images, data.train.labels, data.mean, data.std, config, run.device
-    )
-    saved = checkpoints.load(cell.folder, cell.id, run.device)
-    metrics: list[dict[str, float]] = []
-    if saved is not None:
-        training.load_state(saved["training"])
-        metrics = saved["metrics"]
     cell.prepare()
+    training, saved, pictures = _start(cell, data, run)
+    metrics: list[dict[str, float]] = saved["metrics"]
     cell.write_metrics(metrics)
-    run.display.begin(cell.id, config.epochs, training.epoch)
-    saver = _Saver(cell, training, metrics)
-    with CellBoard(cell.folder, training.epoch + 1) as board, run.interrupts.deferred():
-        if training.epoch == 0:
-            board.pictures(*mixed_pictures(network, data, config))
-        _train(training, data, run, board, saver)
-        result = _evaluate(training.network, data, run, cell, metrics)
-        parameters = {
-            key: result[key] for key in ("dataset", "model", "layer", "mode", "alpha", "seed")
-        }
-        board.result(parameters, headline(result), config.epochs)
-    tensors = {name: value.contiguous() for name, value in training.network.state_dict().items()}
-    atomic.write_bytes(cell.folder / "model.safetensors", safetensors_bytes(tensors))
-    cell.finish(result)
+    tracking.clear(cell.folder)
+    run.display.begin(cell.id, config.epochs, training.epoch, training.step)
+    saver = Saver(cell, training, metrics, saved["measuring"])
+    try:
+        with CellBoard(cell.folder) as board, run.interrupts.deferred():
+            board.pictures(*pictures)
+            board.replay(metrics)
+            _train(training, data, run, board, saver)
+            result = _measured(training.network, data, run, saver)
+            parameters = {
+                key: result[key] for key in ("dataset", "model", "layer", "mode", "alpha", "seed")
+            }
+            board.result(parameters, headline(result), config.epochs)
+        tensors = {key: value.contiguous() for key, value in training.network.state_dict().items()}
+        weights = safetensors_bytes(tensors)
+        atomic.write_bytes(cell.folder / "model.safetensors", weights)
+        # Whole again and on the disk, as the result will be: lines were appended without fsync.
+        cell.write_metrics(metrics)
+        result["weights"] = _digest(weights)
+        cell.finish(result)
+    except Exception as error:
+        raise CellError(training.epoch + 1, training.step + 1) from error
     checkpoints.remove(cell.folder)
     return result
 
 
-class _Saver:
-    """Writes a cell's checkpoints at a bounded rate."""
-
-    def __init__(self, cell: Cell, training: Training, metrics: list[dict[str, float]]) -> None:
-        self._cell, self._training, self._metrics = cell, training, metrics
-        self._saved_at = time.monotonic()
-        self._cost = 0.0
-
-    def due(self, *, epoch_end: bool) -> bool:
-        since = time.monotonic() - self._saved_at
-        cheap = 0 < self._cost <= CHECKPOINT_SHARE * since
-        return since >= self._cell.config.checkpoint_seconds or (epoch_end and cheap)
-
-    def save(self) -> None:
-        # A broken state must never replace a good one.
-        self._training.finite_losses()
-        started = time.monotonic()
-        state = {"training": self._training.state(), "metrics": self._metrics}
-        checkpoints.save(self._cell.folder, self._cell.id, state)
-        self._saved_at = time.monotonic()
-        self._cost = self._saved_at - started
+_Pictures = tuple[Tensor, Tensor, Tensor | None]
 
 
-def _train(training: Training, data: Data, run: Run, board: CellBoard, saver: _Saver) -> None:
-    cell, config = saver._cell, saver._cell.config
-    every = config.evaluate_every or evaluation_interval(data)
+def _start(cell: Cell, data: Data, run: Run) -> tuple[Training, dict[str, Any], _Pictures]:
+    """The training where its checkpoint left it, or at its beginning; the rest of that checkpoint;
+    and pictures of the mixing in the untrained network."""
+
+    def fresh() -> Training:
+        shape: tuple[int, int, int] = tuple(data.train.images.shape[1:])  # type: ignore[assignment]
+        with randomness.default_generators(cell.config.seed, "init"):
+            network = models.build(cell.config.model, shape, len(data.classes))
+        images, labels = data.train.images, data.train.labels
+        return Training(network, images, labels, data.mean, data.std, cell.config, run.device)
+
+    def warn(text: str) -> None:
+        run.display.say(f"warning: {text}")
+
+    training = fresh()
+    pictures = mixed_pictures(training.network, data, cell.config)
+    saved = checkpoints.load(cell.folder, cell.id, warn)
+    if saved is not None:
+        try:
+            training.load_state(saved["training"])
+            rest = {"metrics": saved["metrics"], "measuring": saved.get("measuring")}
+            return training, rest, pictures
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            # Whole, but of a program whose networks or optimizers were others.
+            reason = " ".join(str(error).split())[:200]
+            warn(f"the checkpoint of {cell.id} does not fit and is not used: {reason}")
+            training = fresh()
+    return training, {"metrics": [], "measuring": None}, pictures
+
+
+def _digest(weights: bytes) -> str:
+    return hashlib.blake2b(weights, digest_size=16).hexdigest()
+
+
+def _train(training: Training, data: Data, run: Run, board: CellBoard, saver: Saver) -> None:
+    if saver.measuring is not None:
+        _end_epoch(saver.measuring, data, run, board, saver)
     for epoch in training.run():
         if epoch is not None:
-            last = epoch.number == config.epochs
-            measured = epoch.number % every == 0 or last
-            line = _metrics(epoch, training.network, data, config, measured=measured)
-            saver._metrics.append(line)
-            cell.append_metrics(line)
-            board.epoch(line)
-            run.display.epoch(
-                cell.id, epoch.number, config.epochs, epoch.loss, epoch.images_per_second
-            )
+            line = {
+                "epoch": epoch.number,
+                "loss": epoch.loss,
+                "learning_rate": epoch.learning_rate,
+                "seconds": round(epoch.seconds, 4),
+                "images_per_second": round(epoch.images_per_second, 1),
+            }
+            _end_epoch(line, data, run, board, saver)
         try:
             run.interrupts.check()
-        except BaseException:
+        except Interrupted:
             saver.save()
             raise
         if saver.due(epoch_end=epoch is not None):
             saver.save()
 
 
-def _metrics(
-    epoch: Epoch, network: nn.Module, data: Data, config: Config, *, measured: bool
-) -> dict[str, float]:
-    line: dict[str, float] = {
-        "epoch": epoch.number,
-        "loss": epoch.loss,
-        "learning_rate": epoch.learning_rate,
-        "seconds": round(epoch.seconds, 4),
-        "images_per_second": round(epoch.images_per_second, 1),
-    }
-    if measured:
-        for name, split in (("test", data.test), ("validation", data.validation)):
-            if split is not None:
-                accuracy, nll = evaluation.accuracy(
-                    network,
-                    split.images,
-                    split.labels,
-                    data.mean,
-                    data.std,
-                    precision=config.precision,
-                )
-                line |= {f"{name}_accuracy": accuracy, f"{name}_nll": nll}
-    return line
+def _end_epoch(
+    line: dict[str, float], data: Data, run: Run, board: CellBoard, saver: Saver
+) -> None:
+    """Add the test curve's point to an epoch's `line`, where it is due, and log the line."""
+    cell, config, number = saver.cell, saver.cell.config, int(line["epoch"])
+    every = config.evaluate_every or evaluation_interval(data)
+    if number % every == 0 or number == config.epochs:
+        saver.measuring = line
+        with saver.measurement(run.interrupts):
+            line = line | _curve_point(saver.training.network, data, config)
+        saver.measuring = None
+    saver.metrics.append(line)
+    cell.append_metrics(line)
+    board.epoch(line)
+    run.display.epoch(cell.id, number, config.epochs, line["loss"], line["images_per_second"])
+
+
+def _curve_point(network: nn.Module, data: Data, config: Config) -> dict[str, float]:
+    point: dict[str, float] = {}
+    for name, split in (("test", data.test), ("validation", data.validation)):
+        if split is not None:
+            accuracy, nll = evaluation.accuracy(
+                network,
+                split.images,
+                split.labels,
+                data.mean,
+                data.std,
+                precision=config.precision,
+            )
+            point |= {f"{name}_accuracy": accuracy, f"{name}_nll": nll}
+    return point
 
 
 def evaluation_interval(data: Data) -> int:
@@ -162,10 +188,9 @@ def evaluation_interval(data: Data) -> int:
     return max(1, math.ceil(measured / (3 * EVALUATION_SHARE * len(data.train.images))))
 
 
-def _evaluate(
-    network: nn.Module, data: Data, run: Run, cell: Cell, metrics: list[dict[str, float]]
-) -> dict[str, Any]:
-    config = cell.config
+def _measured(network: nn.Module, data: Data, run: Run, saver: Saver) -> dict[str, Any]:
+    """The finished training's result."""
+    cell, config, metrics = saver.cell, saver.cell.config, saver.metrics
     mixing_keys = (None, None) if is_plain(config) else (config.mode, config.alpha)
     seconds = math.fsum(line["seconds"] for line in metrics)
     images = len(data.train.images) * config.epochs
@@ -188,7 +213,16 @@ def _evaluate(
         "train_size": len(data.train.images),
         "test_size": len(data.test.images),
     }
-    result |= measure(network, data, config, run.interrupts, config.evaluation)
+    if config.evaluation == "full":
+        # It may take longer than the training: not even SIGKILL shall cost both.
+        saver.save()
+    with saver.measurement(run.interrupts):
+        result |= measure(network, data, config, config.evaluation)
+    if not {"nll", "ece"} <= result["test"].keys():
+        raise FloatingPointError(
+            "the trained network's outputs are not finite; lower optimizer.lr, or use "
+            "precision=float32"
+        )
     return result | {
         "train": {
             "loss": metrics[-1]["loss"],
@@ -202,19 +236,15 @@ def _evaluate(
     }
 
 
-def measure(
-    network: nn.Module, data: Data, config: Config, interrupts: Interrupts, which: str
-) -> dict[str, Any]:
-    """The evaluations that `which` selects, nested as in `result.json`; a signal ends them early."""
+def measure(network: nn.Module, data: Data, config: Config, which: str) -> dict[str, Any]:
+    """The evaluations that `which` selects, nested as in `result.json`."""
     pairs: list[tuple[str, float]] = []
     for name in evaluation.SELECTIONS[which]:
         evaluator = evaluation.EVALUATORS[name]
         test = data.test
-        for pair in evaluator(
+        pairs += evaluator(
             network, test.images, test.labels, data.mean, data.std, precision=config.precision
-        ):
-            pairs.append(pair)
-            interrupts.check()
+        )
     if data.validation is not None and "clean" in evaluation.SELECTIONS[which]:
         split = data.validation
         accuracy, nll = evaluation.accuracy(
@@ -226,31 +256,29 @@ def measure(
 
 
 def add_evaluation(
-    cell: Cell,
-    result: dict[str, Any],
-    data: Data,
-    device: torch.device,
-    interrupts: Interrupts,
+    cell: Cell, result: dict[str, Any], data: Data, device: torch.device
 ) -> dict[str, Any]:
     """Measure a finished cell's stored network in full and write what `result` lacked.
 
-    Raises `OSError` or `ValueError` where the weights cannot be read, `Interrupted` on a signal.
+    Raises `OSError` or `ValueError` where the weights cannot be read or are not the result's own.
     """
     shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
     with randomness.default_generators(cell.config.seed, "init"):
         network = models.build(cell.config.model, shape, len(data.classes))
+    stored = (cell.folder / "model.safetensors").read_bytes()
+    if result.get("weights") not in (None, _digest(stored)):
+        raise ValueError("model.safetensors is damaged, or not of the run that wrote result.json")
     try:
-        weights = safetensors_read((cell.folder / "model.safetensors").read_bytes())
+        weights = safetensors_read(stored)
     except SafetensorError as error:
         raise ValueError(f"model.safetensors is damaged: {error}") from error
     network.load_state_dict(weights)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with interrupts.deferred():
-        measured = measure(network, data, cell.config, interrupts, "full")
+    measured = measure(network, data, cell.config, "full")
     # What the training run measured stays as it was.
     whole = measured | result
     cell.finish(whole)
-    with CellBoard(cell.folder, cell.config.epochs + 1) as board:
+    with CellBoard(cell.folder) as board:
         board.scalars(headline(whole), cell.config.epochs + 1)
     return whole
 
@@ -269,9 +297,7 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def mixed_pictures(
-    network: nn.Module, data: Data, config: Config
-) -> tuple[Tensor, Tensor, Tensor | None]:
+def mixed_pictures(network: nn.Module, data: Data, config: Config) -> _Pictures:
     """Partner images, mixed images and mixed feature maps of a few training images, for TensorBoard.
 
     Draws from a stream of its own and leaves the network, its BatchNorm statistics included, as it was.

@@ -45,6 +45,8 @@ def load(folder: Path, cell: str, warn: Callable[[str], None]) -> dict[str, Any]
         try:
             payload = _payload(path, cell)
             state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+            if not isinstance(state, dict):
+                raise CheckpointError("it holds no training state")
             if not all(bool(tensor.isfinite().all()) for tensor in _tensors(state)):
                 raise CheckpointError("it holds numbers that are not finite")
         except FileNotFoundError:
@@ -53,8 +55,7 @@ def load(folder: Path, cell: str, warn: Callable[[str], None]) -> dict[str, Any]
             reason = " ".join(str(error).split())[:200]
             warn(f"{path} is not used: {reason}")
             continue
-        if isinstance(state, dict):
-            return state
+        return state
     return None
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from hiddenmix import report, tracking
 from hiddenmix.cells import Plan, image_mixup, is_plain, plain, setting_key
 from hiddenmix.results import Study, read_curve, read_study
-from hiddenmix.store import Cell
+from hiddenmix.store import Cell, study_locked
 
 
 def conclude(
@@ -31,11 +31,13 @@ def conclude(
         study = read_study(folder)
         shown = {setting_key(cell.config) for cell in cells}
         console.print(report.terminal_table(report.settings_table(study.cells, shown)))
-        tracking.compare(folder / "comparison", _curves(study, plan))
+        # Of several processes that finish a study together, each writes these files in turn.
+        with study_locked(folder):
+            tracking.compare(folder / "comparison", _curves(study, plan))
+            written = report.write_report(folder) if full_report else report.write_summary(folder)
         if full_report:
-            say(f"report: {report.write_report(folder)}")
+            say(f"report: {written}")
         else:
-            report.write_summary(folder)
             say(f"figures and verdict: python -m hiddenmix.report {folder}")
     for name, message in failures.items():
         say(f"failed: {name}: {message}")

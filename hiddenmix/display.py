@@ -54,11 +54,12 @@ class Display:
         """One line, as it is."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def begin(self, name: str, epochs: int, start: int) -> None:
-        """A network begins, or goes on after `start` epochs."""
+    def begin(self, name: str, epochs: int, start: int, step: int = 0) -> None:
+        """A network begins, or goes on after `start` epochs and `step` steps."""
         self._spoke = time.monotonic()
-        if start:
-            self.say(f"{name}: resumed after epoch {start} of {epochs}")
+        if start or step:
+            steps = f" and {step} steps" if step else ""
+            self.say(f"{name}: resumed after epoch {start} of {epochs}{steps}")
         if self._bars and self._one is not None:
             self._bars.reset(
                 self._one, total=epochs, completed=start, description=name[:60], note=""

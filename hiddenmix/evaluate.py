@@ -2,16 +2,19 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from hiddenmix.command_line import guarded
-from hiddenmix.config import Config, UserError, from_plain, show
+from hiddenmix.config import UserError, from_plain, show
 from hiddenmix.results import clean
+
+if TYPE_CHECKING:
+    from hiddenmix.store import Cell
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return guarded(lambda: _run(options.study, options.device, options.dataset_root))
 
 
-def _finished(folder: Path) -> Iterator[tuple[Config, dict[str, Any]]]:
+def _finished(folder: Path, say: Callable[[str], None]) -> Iterator[tuple["Cell", dict[str, Any]]]:
+    """The finished cells and their results; `say` is told of those that cannot be used."""
     from hiddenmix.store import Cell, read_study
 
     if not (folder / "cells").is_dir():
@@ -36,8 +40,18 @@ def _finished(folder: Path) -> Iterator[tuple[Config, dict[str, Any]]]:
     read_study(folder)
     for result in sorted((folder / "cells").glob("*/result.json")):
         content = Cell.read(result)
-        if content is not None:
-            yield from_plain(content["config"]), content
+        if content is None:
+            say(f"{result} is damaged or of another version, and left out")
+            continue
+        try:
+            cell = Cell(folder, from_plain(content["config"]))
+        except UserError as error:
+            say(f"{result} is left out: {clean(error)}")
+            continue
+        if cell.folder != result.parent:
+            say(f"{result} is left out: it belongs to the cell {clean(cell.id)}")
+            continue
+        yield cell, content
 
 
 def _run(folder: Path, device_name: str, root: str | None) -> int:
@@ -46,36 +60,43 @@ def _run(folder: Path, device_name: str, root: str | None) -> int:
     from hiddenmix.experiment import choose_device
     from hiddenmix.interrupts import Interrupts
     from hiddenmix.report import write_report
-    from hiddenmix.store import Cell
+    from hiddenmix.store import check_study, study_locked
 
     console = Console(highlight=False)
+
+    def say(text: str) -> None:
+        console.print(Text(text), soft_wrap=True)
+
     device = choose_device(device_name, 0)
-    cells = list(_finished(folder))
+    cells = list(_finished(folder, say))
     if not cells:
         raise UserError(f"{show(folder)} holds no finished cells to evaluate")
     data: dict[str, data_room.Data] = {}
+    check_study(folder)
     failed = 0
-    with Interrupts().installed() as interrupts:
-        for number, (config, found) in enumerate(cells, start=1):
-            cell = Cell(folder, config)
+    with Interrupts().installed():
+        for number, (cell, found) in enumerate(cells, start=1):
+            config = cell.config
             if root is not None:
                 config.dataset.root = root
             key = repr(config.dataset)
             note = "already evaluated"
             with cell.locked(timeout=60) as mine:
+                now = cell.result() or found  # another process may have evaluated it meanwhile
                 if not mine:
                     note = "another process holds it"
-                elif not {"shift", "adversarial"} <= found.keys():
+                elif not {"shift", "adversarial"} <= now.keys():
                     if key not in data:
                         data[key] = data_room.load(config.dataset).to(device)
                     try:
-                        add_evaluation(cell, found, data[key], device, interrupts)
+                        add_evaluation(cell, now, data[key], device)
                         note = "evaluated"
                     except (OSError, ValueError, RuntimeError) as error:
                         failed += 1
                         note = f"failed: {clean(error)}"
-            console.print(Text(f"[{number}/{len(cells)}] {cell.folder.name}: {note}"))
-    console.print(Text(f"report: {write_report(folder)}"), soft_wrap=True)
+            say(f"[{number}/{len(cells)}] {cell.folder.name}: {note}")
+        with study_locked(folder):
+            say(f"report: {write_report(folder)}")
     return 1 if failed else 0
 
 

@@ -6,9 +6,11 @@ outputs/<study>/locks/<cell id>.lock     held by the process that trains the cel
 """
 
 import json
+import math
+import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
@@ -21,10 +23,23 @@ from omegaconf import OmegaConf
 
 from hiddenmix import atomic
 from hiddenmix.cells import cell_id
-from hiddenmix.config import Config, UserError
+from hiddenmix.config import Config, UserError, show
 
 FORMAT = 1
 """Version of the files below; a study of another version is refused."""
+
+_FOLDERS = ("cells", "locks", "comparison", "report", "hydra")
+
+# What a finished cell's result holds at least, and of which type.
+_FIELDS: dict[str, type] = {
+    **dict.fromkeys(("setting", "plain", "dataset", "model", "layer"), str),
+    **dict.fromkeys(("seed", "epochs", "parameters", "train_size", "test_size"), int),
+    **dict.fromkeys(("test", "train", "environment", "config"), dict),
+}
+_NUMBERS = {
+    "test": ("accuracy", "nll", "ece"),
+    "train": ("loss", "seconds", "images_per_second"),
+}
 
 
 class Cell:
@@ -47,20 +62,12 @@ class Cell:
     @staticmethod
     def read(path: Path) -> dict[str, Any] | None:
         """The result in the file `path`, or None as for `result`."""
-        try:
-            content = json.loads(path.read_bytes())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            return None
-        done = isinstance(content, dict) and content.get("status") == "done"
-        return content if done and content.get("format") == FORMAT else None
+        content = _object(path)
+        return content if content is not None and _complete(content) else None
 
     def failure(self) -> dict[str, Any] | None:
         """What `failure.json` holds, or None."""
-        try:
-            content = json.loads((self.folder / "failure.json").read_bytes())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            return None
-        return content if isinstance(content, dict) else None
+        return _object(self.folder / "failure.json")
 
     @contextmanager
     def locked(self, timeout: float = 0.0) -> Iterator[bool]:
@@ -69,6 +76,7 @@ class Cell:
         The lock is the operating system's and dies with its owner.
         """
         self._lock_file.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_link(self._lock_file)
         lock = FileLock(self._lock_file)
         try:
             lock.acquire(timeout=timeout)
@@ -81,8 +89,13 @@ class Cell:
             lock.release()
 
     def prepare(self) -> None:
-        """Make the folder and write `config.yaml`."""
+        """Make the folder, clear what a killed or failed run left, and write `config.yaml`.
+
+        The caller holds the lock. From here on a `failure.json` is of the training under way.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        atomic.remove_remains(self.folder)
+        (self.folder / "failure.json").unlink(missing_ok=True)
         atomic.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(asdict(self.config)))
 
     def write_metrics(self, lines: list[dict[str, Any]]) -> None:
@@ -106,6 +119,61 @@ class Cell:
         atomic.write_json(self.folder / "failure.json", failure)
 
 
+def _object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None where it is absent, unreadable or holds anything else."""
+    try:
+        content = json.loads(path.read_bytes()) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):  # RecursionError: a deep nest of brackets
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _complete(content: Mapping[str, Any]) -> bool:
+    """Whether `content` has all that the rest of the program takes from a finished cell's result."""
+    if content.get("status") != "done" or content.get("format") != FORMAT:
+        return False
+    if not all(isinstance(content.get(key), kind) for key, kind in _FIELDS.items()):
+        return False
+    numbers = [content[part].get(name) for part, names in _NUMBERS.items() for name in names]
+    finite = all(isinstance(each, (int, float)) and abs(each) < math.inf for each in numbers)
+    return finite and 0 <= content["test"]["accuracy"] <= 1
+
+
+def check_study(study: Path) -> None:
+    """Refuse a study that cannot be written, or whose folders lead elsewhere; writes nothing.
+
+    Raises `UserError`. A link in the place of `outputs` itself, to a larger disk, is welcome.
+    """
+    for path in (study.parent, study, *(study / name for name in _FOLDERS)):
+        if path.is_symlink() and path != study.parent:
+            raise UserError(
+                f"{show(path)} is a link that may lead out of {show(study.parent)}\n"
+                f"  remove it, or link {show(study.parent)} itself"
+            )
+        if (path.exists() or path.is_symlink()) and not path.is_dir():
+            raise UserError(f"{show(path)} is not a folder\n  move it, or use another study=<name>")
+    existing = next(path for path in (study, *study.absolute().parents) if path.is_dir())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{show(existing)} cannot be written\n  run in a folder where outputs/ can be made"
+        )
+    read_study(study)
+
+
+def _refuse_link(path: Path) -> None:
+    """Locking would open, and older versions of filelock empty, what a link leads to."""
+    if path.is_symlink():
+        raise UserError(f"{show(path)} is a link\n  remove it")
+
+
+@contextmanager
+def study_locked(study: Path) -> Iterator[None]:
+    """Hold the lock under which the files of the study as a whole are written; waits for it."""
+    _refuse_link(study / "study.lock")
+    with FileLock(study / "study.lock"):
+        yield
+
+
 def record_command(study: Path, entry: dict[str, Any]) -> None:
     """Add to `study.json` what a command asks for; the same command again is recorded once.
 
@@ -113,7 +181,8 @@ def record_command(study: Path, entry: dict[str, Any]) -> None:
     """
     study.mkdir(parents=True, exist_ok=True)
     path = study / "study.json"
-    with FileLock(study / "study.lock"):
+    with study_locked(study):
+        atomic.remove_remains(study, path.name)
         content = read_study(study)
         if entry not in content["commands"]:
             content["commands"].append(entry)
@@ -125,18 +194,14 @@ def read_study(study: Path) -> dict[str, Any]:
 
     Raises `UserError` where it has another format.
     """
-    empty: dict[str, Any] = {"format": FORMAT, "commands": []}
-    try:
-        content = json.loads((study / "study.json").read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return empty
-    if not isinstance(content, dict) or not isinstance(content.get("commands"), list):
-        return empty
-    if content.get("format") != FORMAT:
+    content = _object(study / "study.json")
+    if content is not None and content.get("format") != FORMAT:
         raise UserError(
-            f"study={study.name} has format {str(content.get('format'))[:20]}, this program writes "
+            f"study={show(study.name)} has format {show(content.get('format'))[:20]}, this program writes "
             f"{FORMAT}\n  use another study=<name>, or the version of hiddenmix that wrote it"
         )
+    if content is None or not isinstance(content.get("commands"), list):
+        return {"format": FORMAT, "commands": []}
     return content
 
 

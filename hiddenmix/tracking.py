@@ -1,7 +1,9 @@
 """TensorBoard: what a cell shows while it trains, and a setting beside its baselines."""
 
+import math
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,9 +17,8 @@ from torch.utils.tensorboard.summary import hparams
 class CellBoard:
     """TensorBoard events of one cell; a step is an epoch, counted from 1."""
 
-    def __init__(self, folder: Path, first_epoch: int) -> None:
-        # On a resume, what was logged from `first_epoch` on by the killed run is hidden.
-        self._writer = SummaryWriter(str(folder), purge_step=first_epoch, flush_secs=30)
+    def __init__(self, folder: Path) -> None:
+        self._writer = SummaryWriter(str(folder), flush_secs=30)
 
     def __enter__(self) -> "CellBoard":
         return self
@@ -30,8 +31,16 @@ class CellBoard:
     ) -> None:
         self._writer.close()
 
-    def epoch(self, metrics: Mapping[str, float]) -> None:
-        """The scalars of one epoch, as in `metrics.jsonl`."""
+    def replay(self, lines: Sequence[Mapping[str, float]]) -> None:
+        """The epochs before a resume, at the times at which an undisturbed run would have logged
+        them: a killed run's own events may lack some and hold others that are trained again."""
+        left = math.fsum(line["seconds"] for line in lines)
+        for line in lines:
+            left -= line["seconds"]
+            self.epoch(line, time.time() - left)
+
+    def epoch(self, metrics: Mapping[str, float], at: float | None = None) -> None:
+        """The scalars of one epoch, as in `metrics.jsonl`; `at` is in seconds since 1970."""
         step = int(metrics["epoch"])
         tags = {
             "loss": "train/loss",
@@ -43,7 +52,7 @@ class CellBoard:
         }
         for key, tag in tags.items():
             if key in metrics:
-                self._writer.add_scalar(tag, metrics[key], step)
+                self._writer.add_scalar(tag, metrics[key], step, walltime=at)
 
     def pictures(self, partners: Tensor, mixed: Tensor, maps: Tensor | None) -> None:
         """One mixed batch: `partners` [K, n, C, H, W] and `mixed` [n, C, H, W] in [0, 1], and `maps`
@@ -73,6 +82,12 @@ class CellBoard:
             self._writer.add_scalar(tag, value, step)
 
 
+def clear(folder: Path) -> None:
+    """Delete a cell's events, before a new run of it logs them afresh."""
+    for path in folder.glob("events.out.tfevents*"):
+        path.unlink(missing_ok=True)
+
+
 def image_grid(images: Tensor, columns: int) -> Tensor:
     """`images` [n, C, H, W] in [0, 1], row by row, as one picture [C, ...] with a line between them.
 
@@ -90,7 +105,8 @@ def image_grid(images: Tensor, columns: int) -> Tensor:
 def compare(folder: Path, curves: Mapping[str, Mapping[str, Mapping[int, float]]]) -> None:
     """One chart for each setting: its test accuracy by epoch beside those of its baselines.
 
-    `curves`: setting -> line (such as "image mixup") -> epoch -> accuracy in [0, 1]. Written afresh.
+    `curves`: setting -> line (such as "image mixup") -> epoch -> accuracy in [0, 1]. Written afresh; the
+    caller holds the study's lock.
     """
     shutil.rmtree(folder, ignore_errors=True)
     writers: dict[str, SummaryWriter] = {}

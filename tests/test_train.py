@@ -1,0 +1,250 @@
+"""The command line as its users run it: a subprocess in an empty folder."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+TINY = (
+    "dataset.train_size=120",
+    "epochs=2",
+    "batch_size=32",
+    "model.channels=[4,4,4]",
+    "model.width=8",
+)
+
+
+def run(folder: Path, *arguments: str, module: str = "train") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"hiddenmix.{module}", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "COLUMNS": "200", "PYTHONWARNINGS": "error"},
+    )
+
+
+def results(folder: Path, study: str = "default") -> dict[str, dict[str, Any]]:
+    paths = (folder / "outputs" / study / "cells").glob("*/result.json")
+    return {path.parent.name: json.loads(path.read_text()) for path in paths}
+
+
+def comparable(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without times and host."""
+    kept = {key: value for key, value in result.items() if key not in ("environment", "command")}
+    return kept | {"train": result["train"]["loss"]}
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """One setting, two repeats, with its baselines: six networks."""
+    folder = tmp_path_factory.mktemp("one")
+    return folder, run(folder, "layer=conv1", "mode=triplet", "repeats=2", *TINY)
+
+
+def test_one_setting_beside_its_baselines(
+    one: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = one
+    assert done.returncode == 0, done.stderr
+    assert "6 networks, 0 already there, 6 to train" in done.stdout
+    for words in ("none", "input", "conv1", "triplet", "gain"):
+        assert words in done.stdout
+    assert (
+        done.stdout.rstrip().splitlines()[-1] == "TensorBoard: tensorboard --logdir outputs/default"
+    )
+    found = results(folder)
+    assert (
+        sorted((r["layer"], r["mode"], r["seed"]) for r in found.values())
+        == sorted(
+            [("none", None, s) for s in (0, 1)]
+            + [("input", "siamese", s) for s in (0, 1)]
+            + [("conv1", "triplet", s) for s in (0, 1)],
+            key=str,
+        )
+        or len(found) == 6
+    )
+    names = {"config.yaml", "metrics.jsonl", "result.json", "model.safetensors"}
+    for name, result in found.items():
+        cell = folder / "outputs/default/cells" / name
+        there = {path.name for path in cell.iterdir()}
+        assert names <= there
+        assert sum(each.startswith("events.out.tfevents") for each in there) == 1
+        assert there - names == {each for each in there if each.startswith("events")}
+        lines = [json.loads(line) for line in (cell / "metrics.jsonl").read_text().splitlines()]
+        assert [line["epoch"] for line in lines] == [1, 2]
+        assert result["test"]["accuracy"] == lines[-1]["test_accuracy"]
+        assert result["train_size"] == 120
+        assert result["test_size"] == 360
+
+
+def test_summary_pairs_by_seed(one: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = one
+    table = pd.read_csv(folder / "outputs/default/summary.csv")
+    columns = "dataset,model,layer,mode,alpha,n,accuracy_mean,accuracy_low,accuracy_high,gain_mean,"
+    columns += "gain_low,gain_high,p_value"
+    assert ",".join(table.columns).startswith(columns)
+    accuracy = {(r["layer"], r["seed"]): r["test"]["accuracy"] for r in results(folder).values()}
+    row = table[table["layer"] == "conv1"].iloc[0]
+    gains = [accuracy["conv1", seed] - accuracy["input", seed] for seed in (0, 1)]
+    assert row["n"] == 2
+    assert row["gain_mean"] == pytest.approx(sum(gains) / 2)
+
+
+def test_done_cells_are_not_trained_again_and_two_runs_agree(
+    one: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    folder, _ = one
+    before = {
+        path: path.stat().st_mtime_ns for path in folder.glob("outputs/*/cells/*/result.json")
+    }
+    again = run(folder, "layer=conv1", "mode=triplet", "repeats=2", *TINY)
+    assert again.returncode == 0, again.stderr
+    assert "6 networks, 6 already there, 0 to train" in again.stdout
+    assert again.stdout.count("already there, accuracy") == 6
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    other = run(tmp_path, "layer=conv1", "mode=triplet", "repeats=1", *TINY)
+    assert other.returncode == 0, other.stderr
+    first = results(folder)
+    for name, result in results(tmp_path).items():
+        assert comparable(result)["test"] == comparable(first[name])["test"]
+        assert result["train"]["loss"] == first[name]["train"]["loss"]
+
+
+def test_tensorboard_shows_a_cell_and_the_comparison(
+    one: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = one
+    study = folder / "outputs/default"
+    cell = next(study.glob("cells/digits-cnn-conv1-triplet-a1-s0-*"))
+    events = EventAccumulator(str(cell), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
+    events.Reload()
+    tags = events.Tags()
+    for tag in ("train/loss", "train/learning_rate", "train/images_per_second", "test/accuracy"):
+        steps = [event.step for event in events.Scalars(tag)]
+        assert steps == sorted(set(steps)), tag
+    assert [event.step for event in events.Scalars("train/loss")] == [1, 2]
+    assert {"mixing/input", "mixing/feature_maps"} <= set(tags["images"])
+    assert "_hparams_/session_start_info" in events.SummaryMetadata(
+        "_hparams_/session_start_info"
+    ).plugin_data.plugin_name or events.PluginTagToContent("hparams")
+    for line in ("setting", "image mixup", "plain"):
+        chart = EventAccumulator(str(study / "comparison" / line))
+        chart.Reload()
+        [tag] = chart.Tags()["scalars"]
+        assert tag.startswith("comparison/digits-cnn-conv1-triplet-a1")
+
+
+@pytest.mark.slow
+def test_sweep_shares_baselines_and_prints_one_table(tmp_path: Path) -> None:
+    sweep = ("-m", "layer=none,input,conv1", "mode=siamese,triplet", "alpha=0.2,1.0", "repeats=1")
+    done = run(tmp_path, *sweep, *TINY)
+    assert done.returncode == 0, done.stderr
+    # plain once; input and conv1 in two modes with two alphas.
+    assert "9 networks, 0 already there, 9 to train" in done.stdout
+    assert len(results(tmp_path)) == 9
+    assert done.stdout.count("accuracy, and gain over image mixup") == 1
+    assert (tmp_path / "outputs/default/report/report.md").exists()
+    assert len(list((tmp_path / "outputs/default/hydra").glob("*/multirun.yaml"))) == 1
+    # A new setting finds its baselines there.
+    more = run(tmp_path, "layer=conv2", "alpha=0.2", "repeats=1", *TINY)
+    assert "3 networks, 2 already there, 1 to train" in more.stdout
+
+
+def test_one_bad_value_refuses_the_whole_sweep_before_anything_is_written(tmp_path: Path) -> None:
+    done = run(tmp_path, "-m", "layer=conv1,conv9", *TINY)
+    assert done.returncode == 2
+    assert "conv9" in done.stderr
+    assert "conv1, pool1, conv2" in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_manifold_mixup_and_literal_branches_from_the_command_line(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        "layer=[input,conv1]",
+        "partners=independent",
+        "mode=triplet",
+        "lam=sample",
+        "originals=1",
+        "baseline=false",
+        "repeats=1",
+        "dataset.validation=0.2",
+        *TINY,
+    )
+    assert done.returncode == 0, done.stderr
+    [result] = results(tmp_path).values()
+    assert result["layer"] == "input+conv1"
+    assert result["validation"]["accuracy"] > 0
+
+
+def test_disguised_layer_warns(tmp_path: Path) -> None:
+    done = run(tmp_path, "layer=conv1.conv", "baseline=false", "repeats=1", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert "layer=conv1.conv is image mixup in disguise" in done.stdout
+
+
+def test_layers_command() -> None:
+    done = run(Path.cwd(), "model=cnn", "dataset=cifar10", module="layers")
+    assert done.returncode == 0, done.stderr
+    row = next(line for line in done.stdout.splitlines() if "conv1.conv" in line)
+    assert "32x32x32" in row
+    assert "disguise" in row
+    refused = run(Path.cwd(), "model=nope", module="layers")
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[0].startswith("model=nope is not allowed")
+    assert "preact_resnet18" in refused.stderr
+
+
+def test_help_and_composition_do_not_load_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['train', *sys.argv[1:]]\n"
+        "from hiddenmix.train import main\n"
+        "try:\n    main()\n"
+        "finally:\n"
+        "    heavy = {'torch', 'torchvision', 'matplotlib', 'pandas', 'scipy', 'sklearn'}\n"
+        "    print('HEAVY', sorted(heavy & set(sys.modules)))"
+    )
+    for argument in ("--help", "--cfg=job", "--info=defaults"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, argument],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "HEAVY []" in done.stdout, (argument, done.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shell_completion_offers_keys_and_choices(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hiddenmix.train", "-sc", "query=bash"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COMP_LINE": "python -m hiddenmix.train dataset=", "COMP_POINT": "33"},
+    )
+    assert "dataset=digits" in done.stdout
+    assert "dataset=image_folder" in done.stdout
+
+
+@pytest.mark.slow
+def test_digits_reaches_95_percent_in_every_setting(tmp_path: Path) -> None:
+    """The defaults, with three repeats."""
+    done = run(tmp_path, "-m", "layer=none,input,conv1,conv2,conv3", "mode=siamese,triplet")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "outputs/default/summary.csv")
+    assert len(table) == 9
+    assert (table["n"] == 3).all()
+    assert (table["accuracy_mean"] >= 0.95).all(), table[["layer", "mode", "accuracy_mean"]]
