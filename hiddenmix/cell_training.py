@@ -110,12 +110,13 @@ def _start(cell: Cell, data: Data, run: Run) -> tuple[Training, dict[str, Any], 
         try:
             training.load_state(saved["training"])
             rest = {"metrics": saved["metrics"], "measuring": saved.get("measuring")}
-            return training, rest, pictures
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             # Whole, but of a program whose networks or optimizers were others.
             reason = " ".join(str(error).split())[:200]
             warn(f"the checkpoint of {cell.id} does not fit and is not used: {reason}")
             training = fresh()
+        else:
+            return training, rest, pictures
     return training, {"metrics": [], "measuring": None}, pictures
 
 

@@ -43,20 +43,22 @@ def load(folder: Path, cell: str, warn: Callable[[str], None]) -> dict[str, Any]
     for name in (CURRENT, PREVIOUS):
         path = folder / name
         try:
-            payload = _payload(path, cell)
-            state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-            if not isinstance(state, dict):
-                raise CheckpointError("it holds no training state")
-            if not all(bool(tensor.isfinite().all()) for tensor in _tensors(state)):
-                raise CheckpointError("it holds numbers that are not finite")
+            return _state(_payload(path, cell))
         except FileNotFoundError:
             continue
         except Exception as error:  # torch.load has many for what is no state
             reason = " ".join(str(error).split())[:200]
             warn(f"{path} is not used: {reason}")
-            continue
-        return state
     return None
+
+
+def _state(payload: bytes) -> dict[str, Any]:
+    state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise CheckpointError("it holds no training state")
+    if not all(bool(tensor.isfinite().all()) for tensor in _tensors(state)):
+        raise CheckpointError("it holds numbers that are not finite")
+    return state
 
 
 def _tensors(state: Any) -> Iterator[torch.Tensor]:

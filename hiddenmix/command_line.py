@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -44,6 +45,22 @@ def guarded(command: Callable[[], int]) -> int:
         # The reader went away (`| head`); Python would complain while closing the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except RecursionError as error:
+        if not re.search(r"omegaconf|antlr4", _origin(error)):
+            raise
+        text = "the configuration refers to itself, or is nested too deeply\n  see --help"
+    except OSError as error:
+        if error.errno is None:
+            raise
+        where = f": {show(error.filename)}" if error.filename is not None else ""
+        sys.stderr.write(
+            f"stopped: {error.strerror}{where}\n"
+            "  once that is mended, the same command goes on from here\n"
+        )
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped by SIGINT\n")
+        return 128 + signal.SIGINT
     except BaseException as error:
         if getattr(error, "exit_code", None) is None:
             raise
@@ -53,6 +70,14 @@ def guarded(command: Callable[[], int]) -> int:
         os.environ["HYDRA_FULL_ERROR"] = full
     sys.stderr.write("\n".join(text.splitlines()[:2]) + "\n")
     return USER_MISTAKE
+
+
+def _origin(error: BaseException) -> str:
+    """The file that raised `error`."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last.tb_frame.f_code.co_filename if last is not None else ""
 
 
 def explain(error: BaseException) -> str:

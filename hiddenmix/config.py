@@ -5,7 +5,6 @@ is refused by the dataclass. `check` refuses a wrong value before any data is lo
 point only these plain dataclasses travel, never a DictConfig.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from copy import deepcopy
@@ -314,10 +313,10 @@ def check(config: Config) -> None:
         for number in numbers:
             if number is None:
                 continue
-            below = number < low or (number == low and not inclusive)
-            if not math.isfinite(number) or below or number > high:
+            # NaN is within no bounds.
+            if not low <= number <= high or (number == low and not inclusive):
                 raise ConfigError(key, value, allowed(key))
-    if config.compile not in ("auto", True, False):
+    if config.compile != "auto" and not isinstance(config.compile, bool):
         raise ConfigError("compile", config.compile, allowed("compile"))
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", config.device):
         raise ConfigError("device", config.device, allowed("device"))
@@ -350,6 +349,9 @@ def _check_layer(config: Config) -> None:
 
 def _check_groups(config: Config) -> None:
     model, optimizer = config.model, config.optimizer
+    for group, node in (("model", model), ("optimizer", optimizer)):
+        if node.name != type(node)().name:
+            raise ConfigError(f"{group}.name", node.name, f"{group}={show(node.name)} chooses it")
     if isinstance(model, CnnConfig) and len(model.channels) != 3:
         raise ConfigError("model.channels", model.channels, "three numbers, such as [32,64,128]")
     if isinstance(optimizer, AdamConfig) and len(optimizer.betas) != 2:

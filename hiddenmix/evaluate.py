@@ -72,7 +72,7 @@ def _run(folder: Path, device_name: str, root: str | None) -> int:
     if not cells:
         raise UserError(f"{show(folder)} holds no finished cells to evaluate")
     data: dict[str, data_room.Data] = {}
-    check_study(folder)
+    check_study(folder.resolve())
     failed = 0
     with Interrupts().installed():
         for number, (cell, found) in enumerate(cells, start=1):

@@ -1,5 +1,6 @@
 """Runs what a command asks for: plans the cells of a study, trains those that lack, shows the table."""
 
+import os
 import shlex
 import time
 import traceback
@@ -10,15 +11,16 @@ import torch
 from rich.console import Console
 
 from hiddenmix import data as data_room
+from hiddenmix import failures as failure_room
 from hiddenmix import models
-from hiddenmix.cell_training import Run, device_name, train_cell
+from hiddenmix.cell_training import CellError, Run, device_name, train_cell
 from hiddenmix.cells import Plan, make_plan
-from hiddenmix.config import Config, ConfigError, DatasetConfig, ModelConfig, layers
+from hiddenmix.config import Config, ConfigError, DatasetConfig, ModelConfig, UserError, layers
 from hiddenmix.data import Data, Description
 from hiddenmix.display import Display, duration
 from hiddenmix.interrupts import Interrupts
 from hiddenmix.randomness import default_generators
-from hiddenmix.store import Cell, environment, read_study, record_command
+from hiddenmix.store import Cell, check_study, environment, record_command
 
 OUTPUTS = Path("outputs")
 """Studies lie below this folder of the working directory."""
@@ -29,12 +31,13 @@ WAIT_SECONDS = 1.0
 
 def check_requests(configs: Sequence[Config]) -> None:
     """Refuse, before anything is loaded or written, what the configurations' own checks cannot see:
-    data that is not there, an unknown layer or device. Raises `UserError`."""
+    data that is not there, an unknown layer or device, a folder that cannot be written. Raises
+    `UserError`."""
     descriptions: dict[str, Description] = {}
     available: dict[str, list[models.Layer]] = {}
     for config in configs:
         choose_device(config.device, 0)
-        read_study(OUTPUTS / config.study)
+        check_study(OUTPUTS / config.study)
         dataset = repr(config.dataset)
         if dataset not in descriptions:
             descriptions[dataset] = data_room.describe(config.dataset)
@@ -52,6 +55,16 @@ def check_requests(configs: Sequence[Config]) -> None:
 
 def layers_of(model: ModelConfig, description: Description) -> list[models.Layer]:
     """The layers of a network for images of `description` that can be mixed."""
+    with torch.device("meta"):  # counts the weights without making them
+        network = models.build(model, description.shape, description.classes)
+    # Weights, their gradients and the optimizer's averages.
+    need = 3 * sum(value.nbytes for value in network.state_dict().values())
+    have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if need > have:
+        raise UserError(
+            f"this network needs {need / 2**30:,.0f} GiB of memory to train, this machine has "
+            f"{have / 2**30:,.0f}\n  choose a smaller one, such as model.width=64"
+        )
     with default_generators(0, "init"):
         network = models.build(model, description.shape, description.classes)
     return models.mixable_layers(network, description.shape)
@@ -201,6 +214,7 @@ def _train_all(cells: list[Cell], loaded: _Loaded, run: Run) -> dict[str, str]:
     Returns the failures, by cell id.
     """
     failures: dict[str, str] = {}
+    elsewhere: set[str] = set()
     with run.display.shown():
         waiting = cells
         patience = 0.0
@@ -208,10 +222,15 @@ def _train_all(cells: list[Cell], loaded: _Loaded, run: Run) -> dict[str, str]:
             busy = []
             for cell in waiting:
                 with cell.locked(timeout=patience) as mine:
-                    if mine:
-                        _train_one(cell, loaded, run, failures)
-                    else:
+                    if not mine:
                         busy.append(cell)
+                        elsewhere.add(cell.id)
+                    elif cell.id in elsewhere and (failure := cell.failure()) is not None:
+                        # Another process has tried it a moment ago; the next command will again.
+                        failures[cell.id] = failure_room.one_line(str(failure.get("message")))
+                        _end_failed(cell, failures, run)
+                    else:
+                        _train_one(cell, loaded, run, failures)
                 run.interrupts.check()
             if busy and len(busy) == len(waiting) and patience == 0:
                 run.display.say(f"waiting for {len(busy)} networks that another process trains")
@@ -230,7 +249,11 @@ def _train_one(cell: Cell, loaded: _Loaded, run: Run, failures: dict[str, str]) 
         result = train_cell(cell, loaded.get(cell.config), run)
     except Exception as error:
         failures[cell.id] = _record_failure(cell, error)
-        run.display.end(cell.id, f"failed: {failures[cell.id]}", trained=True)
+        _end_failed(cell, failures, run)
+        if failure_room.out_of_memory(error.__cause__ or error):
+            error.__traceback__ = None  # its frames hold the network
+            error.__cause__ = None
+            failure_room.release_memory()
         return
     train = result["train"]
     text = (
@@ -240,17 +263,27 @@ def _train_one(cell: Cell, loaded: _Loaded, run: Run, failures: dict[str, str]) 
     run.display.end(cell.id, text, trained=True)
 
 
+def _end_failed(cell: Cell, failures: dict[str, str], run: Run) -> None:
+    run.display.end(cell.id, f"failed: {failures[cell.id]}", trained=True)
+
+
 def _record_failure(cell: Cell, error: Exception) -> str:
     """Write `failure.json`, if the disk lets it, and return the failure in one line."""
-    message = " ".join(str(error).split())[:500] or type(error).__name__
+    position: dict[str, int] = {}
+    cause: BaseException = error
+    if isinstance(error, CellError) and error.__cause__ is not None:
+        position = {"epoch": error.epoch, "step": error.step}
+        cause = error.__cause__
+    message = failure_room.describe(cause, cell.config)
     try:
         cell.fail(
             {
                 "status": "failed",
                 "cell": cell.id,
-                "error": type(error).__name__,
+                "error": type(cause).__name__,
                 "message": message,
-                "traceback": "".join(traceback.format_exception(error)),
+                **position,
+                "traceback": "".join(traceback.format_exception(cause)),
             }
         )
     except OSError as also:

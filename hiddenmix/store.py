@@ -197,8 +197,8 @@ def read_study(study: Path) -> dict[str, Any]:
     content = _object(study / "study.json")
     if content is not None and content.get("format") != FORMAT:
         raise UserError(
-            f"study={show(study.name)} has format {show(content.get('format'))[:20]}, this program writes "
-            f"{FORMAT}\n  use another study=<name>, or the version of hiddenmix that wrote it"
+            f"study={show(study.name)} has format {show(content.get('format'))[:20]}, this program "
+            f"writes {FORMAT}\n  use another study=<name>, or the version of hiddenmix that wrote it"
         )
     if content is None or not isinstance(content.get("commands"), list):
         return {"format": FORMAT, "commands": []}

@@ -1,0 +1,44 @@
+"""What a cell's failure is called: one line that says what to do about it."""
+
+import errno
+import gc
+import re
+
+import torch
+
+from hiddenmix.config import Config
+
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says so: CUDA's allocator, the CPU's, which has no class of its own, Python's."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    said = r"out of memory|can't allocate memory|not enough memory"
+    return isinstance(error, RuntimeError) and re.search(said, str(error)) is not None
+
+
+def describe(error: BaseException, config: Config) -> str:
+    """`error`, met while a cell of `config` was trained, in one line of at most 500 characters."""
+    size = config.batch_size
+    if out_of_memory(error):
+        smaller = f"try batch_size={size // 2}" if size > 3 else "a smaller network is needed"
+        return f"out of memory with batch_size={size}; {smaller}"
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f": {error.filename}" if error.filename is not None else ""
+        advice = "; free some space and run the same command again" if error.errno in _FULL else ""
+        return one_line(f"{error.strerror}{where}{advice}")
+    return one_line(str(error)) or type(error).__name__
+
+
+def one_line(text: str) -> str:
+    """`text` without line breaks, at most 500 characters."""
+    return " ".join(text.split())[:500]
+
+
+def release_memory() -> None:
+    """Give the next network the memory of one that failed, whose tensors may be in cycles."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
