@@ -379,14 +379,13 @@ def register() -> None:
     # Without the default network and optimizer, into which another one's keys could not be merged.
     schema = OmegaConf.structured(Config)
     schema.model, schema.optimizer = MISSING, MISSING
-    store.store(name="schema", node=schema)
-    store.store(group="dataset", name="schema", node=DatasetConfig)
-    for group, nodes in (
-        ("model", (CnnConfig, PreactResNet18Config, TorchvisionConfig)),
-        ("optimizer", (SgdConfig, AdamConfig)),
-    ):
-        for node in nodes:
-            store.store(group=group, name=f"schema_{node().name}", node=node)
+    # Among Hydra's own groups, so that --help and completion offer the YAML files alone.
+    store.store(group="hydra/schema", name="hiddenmix", node=schema)
+    store.store(group="hydra/schema/dataset", name="any", node=DatasetConfig)
+    for node in (CnnConfig, PreactResNet18Config, TorchvisionConfig):
+        store.store(group="hydra/schema/model", name=node().name, node=node)
+    for kind in (SgdConfig, AdamConfig):
+        store.store(group="hydra/schema/optimizer", name=kind().name, node=kind)
 
 
 def from_hydra(composed: DictConfig) -> Config:
