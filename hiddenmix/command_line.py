@@ -6,11 +6,13 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import fields
+from traceback import walk_tb
 from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from hiddenmix.allocation import keep_freed_memory
 from hiddenmix.config import (
     AdamConfig,
     CnnConfig,
@@ -33,6 +35,7 @@ def guarded(command: Callable[[], int]) -> int:
     # OpenMP's threads spin while they wait; on a shared machine two of them, each waiting for a core
     # that the other holds, slow small networks by ten times. Read when torch loads, so set before.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    keep_freed_memory()
     # Hydra would print its errors and a hint at full tracebacks itself; this makes it raise them.
     full = os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
@@ -45,10 +48,11 @@ def guarded(command: Callable[[], int]) -> int:
         # The reader went away (`| head`); Python would complain while closing the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except RecursionError as error:
-        if not re.search(r"omegaconf|antlr4", _origin(error)):
+    except (RecursionError, ValueError) as error:
+        # Such as an integer of 5,000 digits, which Hydra's parser does not expect.
+        if not _of_configuration(error):
             raise
-        text = "the configuration refers to itself, or is nested too deeply\n  see --help"
+        text = explain(error)
     except OSError as error:
         if error.errno is None:
             raise
@@ -72,29 +76,31 @@ def guarded(command: Callable[[], int]) -> int:
     return USER_MISTAKE
 
 
-def _origin(error: BaseException) -> str:
-    """The file that raised `error`."""
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    return last.tb_frame.f_code.co_filename if last is not None else ""
+def _of_configuration(error: BaseException) -> bool:
+    """Whether Hydra or OmegaConf raised `error`, not this package."""
+    rooms = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    packages = [str(room).split(".", maxsplit=1)[0] for room in rooms]
+    known = [name for name in packages if name in ("hydra", "omegaconf", "antlr4", "hiddenmix")]
+    return bool(known) and known[-1] != "hiddenmix"
 
 
 def explain(error: BaseException) -> str:
     """A Hydra or OmegaConf error in at most two lines: the key, the value and what is allowed."""
     text = "\n".join(str(each) for each in (error, error.__cause__) if each is not None)
-    if found := re.search(r"Could not find '([^'/]+)/([^']*)'", text):
+    if found := re.search(r"Could not find '([^']+)/([^'/]*)'", text):
         group, name = found.groups()
         options = re.search(rf"Available options in '{re.escape(group)}':\n((?:\t.*\n?)*)", text)
         names = ", ".join(options.group(1).split()) if options else "see --help"
         return f"{group}={show(name)} is not allowed\n  allowed: {names}"
     key = _key(text)
-    if key and re.search(r"could not be converted|not a|Incompatible value|Cannot convert", text):
-        value = re.search(r"Value '(.*?)' of type", text)
-        shown = show(value.group(1)) if value else "that value"
-        return f"{key}={shown} is not allowed\n  allowed: {allowed(key)}"
+    wrong = r"could not be converted|not a|Incompatible value|Cannot convert|not Optional"
+    if key and re.search(wrong, text):
+        value = re.search(rf"Value '(.*?)' of type|merging override {re.escape(key)}=(.*)", text)
+        shown = show(value.group(1) or value.group(2)) if value else "that value"
+        plain = re.sub(r"\[\d+\]", "", key)  # model.channels[0]
+        return f"{key}={shown} is not allowed\n  allowed: {allowed(plain)}"
     if key and re.search(r"not in|Could not override|is not in struct|Key '", text):
-        known = ", ".join(_keys(key))
+        known = ", ".join(_keys(key, text))
         return f"{show(key)} is no key of the configuration\n  allowed: {known}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return show(lines[0])[:300] + "\n  see python -m hiddenmix.train --help"
@@ -107,15 +113,14 @@ def _key(text: str) -> str | None:
     return None
 
 
-def _keys(key: str) -> list[str]:
-    """The keys beside `key`, in its own group where it has one."""
-    groups: dict[str, list[type[Any]]] = {
-        "dataset": [DatasetConfig],
-        "model": [CnnConfig, PreactResNet18Config, TorchvisionConfig],
-        "optimizer": [SgdConfig, AdamConfig],
-    }
+def _keys(key: str, text: str) -> list[str]:
+    """The keys beside `key`: those of its group's class, which the error's `text` names."""
+    nodes: tuple[type[Any], ...] = (
+        *(DatasetConfig, CnnConfig, PreactResNet18Config, TorchvisionConfig),
+        *(SgdConfig, AdamConfig),
+    )
     group = key.split(".", maxsplit=1)[0]
-    if "." not in key or group not in groups:
-        return [field.name for field in fields(Config)]
-    names = dict.fromkeys(field.name for node in groups[group] for field in fields(node))
-    return [f"{group}.{name}" for name in names]
+    for node in nodes:
+        if "." in key and re.search(rf"\b{node.__name__}\b", text):
+            return [f"{group}.{field.name}" for field in fields(node)]
+    return [field.name for field in fields(Config)]

@@ -8,7 +8,7 @@ point only these plain dataclasses travel, never a DictConfig.
 import re
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -393,11 +393,32 @@ def from_hydra(composed: DictConfig) -> Config:
     bare = deepcopy(composed)
     with read_write(bare), open_dict(bare):
         bare.pop("hydra", None)
+    _refuse_other_keys(bare)
     config = OmegaConf.to_object(bare)
     if not isinstance(config, Config):
         raise TypeError(f"the composed configuration has the wrong type {type(config).__name__}")
     check(config)
     return config
+
+
+def _refuse_other_keys(composed: DictConfig) -> None:
+    """Refuse what `+key=value` added and `~key` took away: the dataclasses would not notice."""
+    for name, node in [
+        ("", composed),
+        *((str(key) + ".", value) for key, value in composed.items()),
+    ]:
+        if not isinstance(node, DictConfig) or not is_dataclass(kind := OmegaConf.get_type(node)):
+            continue
+        known = [field.name for field in fields(kind)]
+        for key in [str(each) for each in node.keys()]:  # noqa: SIM118 - a DictConfig
+            if key not in known:
+                text = ", ".join(f"{name}{each}" for each in known)
+                raise UserError(
+                    f"{name}{show(key)} is no key of the configuration\n  allowed: {text}"
+                )
+        for key in known:
+            if key not in node:
+                raise UserError(f"~{name}{key} is not allowed\n  allowed: {name}{key}=<value>")
 
 
 def from_plain(content: Mapping[str, Any]) -> Config:

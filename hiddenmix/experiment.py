@@ -21,6 +21,7 @@ from hiddenmix.display import Display, duration
 from hiddenmix.interrupts import Interrupts
 from hiddenmix.randomness import default_generators
 from hiddenmix.store import Cell, check_study, environment, record_command
+from hiddenmix.training import choose_form
 
 OUTPUTS = Path("outputs")
 """Studies lie below this folder of the working directory."""
@@ -55,8 +56,13 @@ def check_requests(configs: Sequence[Config]) -> None:
 
 def layers_of(model: ModelConfig, description: Description) -> list[models.Layer]:
     """The layers of a network for images of `description` that can be mixed."""
-    with torch.device("meta"):  # counts the weights without making them
-        network = models.build(model, description.shape, description.classes)
+    try:
+        with torch.device("meta"):  # counts the weights without making them
+            network = models.build(model, description.shape, description.classes)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        size = "x".join(map(str, description.shape))
+        reason = failure_room.one_line(str(error))
+        raise UserError(f"this network cannot be built for {size} images\n  {reason}") from error
     # Weights, their gradients and the optimizer's averages.
     need = 3 * sum(value.nbytes for value in network.state_dict().values())
     have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -116,6 +122,8 @@ def _run_study(
     device = choose_device(configs[0].device, job)
     plan = make_plan(configs)
     cells = [Cell(study, config) for config in plan.cells.values()]
+    for cell in cells:
+        cell.check()
     loaded = _Loaded(console, device)
     # Data that cannot be read is refused before the study is touched.
     for config in plan.cells.values():
@@ -189,6 +197,8 @@ def _announce(display: Display, study: Path, cells: list[Cell], device: torch.de
         f"study {study}: {len(cells)} networks, {there} already there, {len(cells) - there} to "
         f"train on {device_name(device)}{threads}"
     )
+    for line in dict.fromkeys(choose_form(cell.config, device).text for cell in cells):
+        display.say(line)
 
 
 def _warn_of_disguises(display: Display, plan: Plan) -> None:

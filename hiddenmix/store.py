@@ -69,14 +69,19 @@ class Cell:
         """What `failure.json` holds, or None."""
         return _object(self.folder / "failure.json")
 
+    def check(self) -> None:
+        """Raise `UserError` where a link would take the writing elsewhere."""
+        for path in (self.folder, self._lock_file):
+            _refuse_link(path)
+
     @contextmanager
     def locked(self, timeout: float = 0.0) -> Iterator[bool]:
         """Hold the cell's lock; yields False where another process holds it after `timeout` seconds.
 
         The lock is the operating system's and dies with its owner.
         """
+        self.check()
         self._lock_file.parent.mkdir(parents=True, exist_ok=True)
-        _refuse_link(self._lock_file)
         lock = FileLock(self._lock_file)
         try:
             lock.acquire(timeout=timeout)
@@ -161,7 +166,7 @@ def check_study(study: Path) -> None:
 
 
 def _refuse_link(path: Path) -> None:
-    """Locking would open, and older versions of filelock empty, what a link leads to."""
+    """What is written or locked must not be what a link leads to."""
     if path.is_symlink():
         raise UserError(f"{show(path)} is a link\n  remove it")
 

@@ -7,10 +7,11 @@ unless a launcher of the user's choice (joblib, submitit, ...) or another sweepe
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra import compose
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
@@ -18,7 +19,7 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hiddenmix.command_line import guarded
-from hiddenmix.config import Config, config_folder, from_hydra, register
+from hiddenmix.config import Config, UserError, config_folder, from_hydra, register, show
 
 _BASIC = "hydra._internal.core_plugins.basic_"
 
@@ -102,6 +103,17 @@ def _task(config: DictConfig) -> None:
         sys.exit(code)
 
 
+def _check_flags() -> None:
+    """Refuse an unknown `--flag` in two lines, where Hydra's own parser prints a page."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{show(message)}\n  see python -m hiddenmix.train --hydra-help")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.parse_args()
+
+
 def main() -> None:
     """The command."""
     register()
@@ -111,6 +123,7 @@ def main() -> None:
     task: TaskFunction = application(_task)
 
     def command() -> int:
+        _check_flags()
         task(None)  # Hydra's decorator takes the configuration from argv
         return 0
 

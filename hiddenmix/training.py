@@ -149,6 +149,32 @@ def build_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.
             raise TypeError(f"no optimizer for {type(config).__name__}")
 
 
+@dataclass(frozen=True)
+class Form:
+    """In which of torch's forms a network is trained."""
+
+    compiled: bool
+    """Whether its passes run through torch.compile."""
+
+    text: str
+    """The form and the reason for it, in one line."""
+
+
+def choose_form(config: Config, device: torch.device) -> Form:
+    """What `compile` comes to on `device`; the layout is channels_last, the precision the user's."""
+    layout = f"channels_last, {config.precision}"
+    if config.compile is True:
+        return Form(True, f"form: compiled, {layout}: compile=true")
+    if config.compile is False:
+        return Form(False, f"form: eager, {layout}: compile=false")
+    if device.type == "cpu":
+        # docs/performance.md: not faster than eager channels_last, and 25 s to compile a network.
+        reason = "compile does not pay on the CPU, where channels_last alone is as fast"
+    else:
+        reason = "compiling was not measured on this kind of device; compile=true asks for it"
+    return Form(False, f"form: eager, {layout}: {reason}")
+
+
 class Training:
     """One network's training, from any step on.
 
@@ -168,7 +194,7 @@ class Training:
     ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._compiled: Callable[[Tensor], Tensor] = self.network
-        if config.compile is True:
+        if choose_form(config, device).compiled:
             # torch does not guard on hooks: without this, a network of the same code would run the
             # graph that was compiled for another one, without its mixing.
             torch.compiler.reset()

@@ -1,0 +1,31 @@
+"""How the process keeps memory: what a step frees, the next step reuses.
+
+glibc hands large freed blocks, and the free end of its heap, back to the system, so a training step
+on the CPU asks anew for the memory of its feature maps, which the system clears page by page.
+Raising the two thresholds keeps that memory in the process; docs/performance.md has the gain.
+"""
+
+import ctypes
+import os
+import sys
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of malloc.h
+
+_OWN_CHOICE = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
+"""Environment variables through which a user makes this choice for themselves."""
+
+
+def keep_freed_memory() -> bool:
+    """Let malloc keep what is freed, up to 2 GiB at the heap's end; returns whether it does.
+
+    Only on Linux with glibc, for the whole process, and not where the user's environment already
+    chooses. Results do not change; memory at its peak does not grow by more than fragmentation.
+    """
+    if sys.platform != "linux" or any(name in os.environ for name in _OWN_CHOICE):
+        return False
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "gnu_get_libc_version"):
+        return False
+    # Older versions of glibc refuse more than 32 MiB, which still covers most feature maps.
+    kept = any(library.mallopt(_MMAP_THRESHOLD, size) for size in (1 << 30, 1 << 25))
+    return bool(kept and library.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1))

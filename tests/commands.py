@@ -1,0 +1,122 @@
+"""Runs the training command as a user would, in this process or another, on a study of seconds."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from hiddenmix import train
+from hiddenmix.training import Training
+
+SMALL = (
+    *("dataset.train_size=200", "epochs=2", "repeats=1", "batch_size=50"),
+    *("model.channels=[4,4,4]", "model.width=8", "checkpoint_seconds=0"),
+)
+"""Three networks of 8 steps each."""
+
+ALONE = (*SMALL, "baseline=false")
+"""One network."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    output: str
+    errors: str
+
+
+Command = Callable[..., Ended]
+
+
+def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Command:
+    """`hiddenmix.train` in this process, run in `folder`."""
+    monkeypatch.chdir(folder)
+    # Two threads that wait for each other on a busy machine slow steps of 1 ms down by far.
+    torch.set_num_threads(1)
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["hiddenmix-train", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            train.main()
+        said = capsys.readouterr()
+        assert isinstance(left.value.code, int)
+        assert "Traceback" not in said.out + said.err
+        return Ended(left.value.code, said.out, said.err)
+
+    return run
+
+
+def start(folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    """The command in a process of its own; on one thread, as many run at a time."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "hiddenmix.train", *arguments],
+        **{
+            "cwd": folder,
+            "text": True,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "env": {**os.environ, "OMP_NUM_THREADS": "1"},
+            **options,
+        },
+    )
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], object]) -> None:
+    """Call `action` within the training step `number` of this process, from 1, all networks counted."""
+    step = Training._train_step
+    done = 0
+
+    def counted(self: Training, *arguments: Any) -> None:
+        nonlocal done
+        done += 1
+        step(self, *arguments)
+        if done == number:
+            action()
+
+    monkeypatch.setattr(Training, "_train_step", counted)
+
+
+def counted_steps(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """A list that grows by one at each training step from here on."""
+    step = Training._train_step
+    steps: list[None] = []
+
+    def counted(self: Training, *arguments: Any) -> None:
+        steps.append(None)
+        step(self, *arguments)
+
+    monkeypatch.setattr(Training, "_train_step", counted)
+    return steps
+
+
+def script(name: str) -> ModuleType:
+    """One of the developers' scripts as a module."""
+    path = Path(__file__).parent.parent / "scripts" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"script_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def outcome(study: Path) -> dict[str, Any]:
+    """What must be equal however a study came about; see scripts/kill.py."""
+    found: dict[str, Any] = script("kill").outcome(study)
+    return found
+
+
+def cells(folder: Path, study: str = "default") -> list[Path]:
+    """The cell folders of a study."""
+    return sorted((folder / "outputs" / study / "cells").iterdir())

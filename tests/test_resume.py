@@ -1,0 +1,364 @@
+"""Signals and kills: the same command goes on, and ends with the numbers of an undisturbed run."""
+
+import contextlib
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from hiddenmix import atomic, checkpoints, data, evaluation, saving, tracking
+from hiddenmix.interrupts import Interrupted, Interrupts
+
+from .commands import ALONE, SMALL, Command, at_step, cells, command, counted_steps, outcome, start
+
+# Everything that has a random state or a history: dropout, augmentation, momentum, mixing.
+RICH = (
+    *(*ALONE, "model.dropout=0.3", "dataset.augment=flip_crop", "layer=[input,conv1]"),
+    *("mode=triplet", "lam=sample", "evaluation=full", "evaluate_every=1"),
+)
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Command:
+    return command(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def equal(tmp_path: Path) -> Callable[[], bool]:
+    """Whether the default study became what the study `whole` is."""
+    return lambda: outcome(tmp_path / "outputs/default") == outcome(tmp_path / "outputs/whole")
+
+
+def interrupting(number: int) -> Callable[[], None]:
+    return lambda: signal.raise_signal(number)
+
+
+def failing_once(module: Any, name: str, call: int, action: Callable[[], object]) -> Any:
+    """Patch `module.name` to call `action` first, at its call number `call`."""
+    inner = getattr(module, name)
+    count = 0
+
+    def patched(*arguments: Any, **options: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == call:
+            action()
+        return inner(*arguments, **options)
+
+    return patched
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_signal_ends_the_step_and_the_next_run_goes_on(
+    run: Command, tmp_path: Path, number: signal.Signals
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(patch, 3, interrupting(number))
+        trained = counted_steps(patch)
+        ended = run(*ALONE, "checkpoint_seconds=1000")
+    assert ended.code == 128 + number
+    assert len(trained) == 3
+    assert ended.errors == f"stopped by {number.name}; the same command goes on from here\n"
+    [cell] = cells(tmp_path)
+    assert (cell / "checkpoint.pt").exists()
+    assert not (cell / "result.json").exists()
+    assert not (cell / "failure.json").exists()
+    with pytest.MonkeyPatch.context() as patch:
+        trained = counted_steps(patch)
+        ended = run(*ALONE)
+    assert ended.code == 0
+    assert len(trained) == 5
+    assert "resumed after epoch 0 of 2 and 3 steps" in ended.output
+    assert list(cell.glob("checkpoint*")) == []
+
+
+def test_stopped_after_every_step_the_numbers_are_the_same(
+    run: Command, equal: Callable[[], bool]
+) -> None:
+    assert run(*RICH, "study=whole", "checkpoint_seconds=1000").code == 0
+    for _ in range(8):
+        with pytest.MonkeyPatch.context() as patch:
+            at_step(patch, 1, interrupting(signal.SIGTERM))
+            assert run(*RICH).code == 143
+    with pytest.MonkeyPatch.context() as patch:
+        trained = counted_steps(patch)
+        assert run(*RICH).code == 0
+    assert trained == []
+    assert equal()
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_signal_while_the_curve_is_measured_ends_it_at_once(
+    run: Command, equal: Callable[[], bool], call: int
+) -> None:
+    assert run(*RICH, "study=whole").code == 0
+    with pytest.MonkeyPatch.context() as patch:
+        act = interrupting(signal.SIGTERM)
+        patch.setattr(evaluation, "accuracy", failing_once(evaluation, "accuracy", call, act))
+        assert run(*RICH, "checkpoint_seconds=1000").code == 143
+    with pytest.MonkeyPatch.context() as patch:
+        trained = counted_steps(patch)
+        assert run(*RICH).code == 0
+    assert len(trained) == 8 - 4 * call
+    assert equal()
+
+
+def test_a_signal_in_the_full_evaluation_loses_no_training(
+    run: Command, tmp_path: Path, equal: Callable[[], bool]
+) -> None:
+    assert run(*RICH, "study=whole").code == 0
+    for call in (1, 5):
+        with pytest.MonkeyPatch.context() as patch:
+            act = interrupting(signal.SIGTERM)
+            patch.setattr(evaluation, "deform", failing_once(evaluation, "deform", call, act))
+            trained = counted_steps(patch)
+            assert run(*RICH, "checkpoint_seconds=1000").code == 143
+        assert len(trained) == (8 if call == 1 else 0)
+    with pytest.MonkeyPatch.context() as patch:
+        trained = counted_steps(patch)
+        assert run(*RICH).code == 0
+    assert trained == []
+    assert equal()
+
+
+def test_not_even_a_kill_in_the_full_evaluation_loses_the_training(
+    run: Command, tmp_path: Path, equal: Callable[[], bool]
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill() -> None:
+        raise Killed
+
+    assert run(*RICH, "study=whole").code == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "deform", failing_once(evaluation, "deform", 1, kill))
+        with pytest.raises(Killed):
+            run(*RICH, "checkpoint_seconds=1000")
+    with pytest.MonkeyPatch.context() as patch:
+        trained = counted_steps(patch)
+        assert run(*RICH).code == 0
+    assert trained == []
+    assert equal()
+
+
+@pytest.mark.parametrize("moment", range(1, 30, 4))
+def test_a_kill_between_any_two_writes_loses_nothing(
+    run: Command, equal: Callable[[], bool], moment: int
+) -> None:
+    """SIGKILL's effect at a chosen write: nothing after it happens, not even cleaning up."""
+
+    class Killed(BaseException):
+        pass
+
+    writes = 0
+    inner = atomic.write_bytes
+
+    def write(path: Path, content: bytes) -> None:
+        nonlocal writes
+        writes += 1
+        if writes < moment:
+            inner(path, content)
+        elif writes == moment:
+            path.with_name(f".{path.name}.x.tmp").write_bytes(content[: len(content) // 2])
+            raise Killed
+
+    assert run(*ALONE, "study=whole").code == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(atomic, "write_bytes", write)
+        with contextlib.suppress(Killed):
+            run(*ALONE)
+    assert run(*ALONE).code == 0
+    assert equal()
+
+
+def test_metrics_and_tensorboard_hold_each_epoch_once(run: Command, tmp_path: Path) -> None:
+    settings = (*ALONE, "epochs=4", "evaluate_every=1")
+    for step in (6, 7, 2):
+        with pytest.MonkeyPatch.context() as patch:
+            at_step(patch, step, interrupting(signal.SIGTERM))
+            assert run(*settings).code == 143
+    assert run(*settings).code == 0
+    [cell] = cells(tmp_path)
+    lines = [json.loads(line) for line in (cell / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    board = EventAccumulator(str(cell)).Reload()
+    for tag in ("train/loss", "train/learning_rate", "test/accuracy", "train/images_per_second"):
+        assert [event.step for event in board.Scalars(tag)] == [1, 2, 3, 4]
+    assert [event.step for event in board.Scalars("final/accuracy")] == [4]
+    times = [event.wall_time for event in board.Scalars("train/loss")]
+    assert times == sorted(times)
+    assert [event.step for event in board.Images("mixing/input")] == [1]
+
+
+def test_a_signal_while_data_is_loaded(run: Command, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", failing_once(data, "load", 1, interrupting(signal.SIGINT)))
+        ended = run(*ALONE)
+    assert ended.code == 130
+    assert ended.errors.count("\n") == 1
+    assert not (tmp_path / "outputs/default/cells").exists()
+
+
+def test_a_signal_in_a_sweep_ends_the_sweep(run: Command, tmp_path: Path) -> None:
+    sweep = ("-m", *SMALL, "layer=input,conv1")
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(patch, 10, interrupting(signal.SIGTERM))
+        ended = run(*sweep)
+    assert ended.code == 143
+    assert ended.errors == "stopped by SIGTERM; the same command goes on from here\n"
+    assert len(cells(tmp_path)) == 2
+    with pytest.MonkeyPatch.context() as patch:
+        trained = counted_steps(patch)
+        ended = run(*sweep)
+    assert ended.code == 0
+    assert len(trained) == 3 * 8 - 10
+    assert "1 already there" in ended.output
+
+
+def test_a_signal_while_the_report_is_written(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        compare = failing_once(tracking, "compare", 1, interrupting(signal.SIGTERM))
+        patch.setattr(tracking, "compare", compare)
+        assert run(*ALONE).code == 143
+    steps = counted_steps(monkeypatch)
+    assert run(*ALONE).code == 0
+    assert steps == []
+    assert (tmp_path / "outputs/default/summary.csv").exists()
+
+
+def test_ctrl_c_before_the_signals_are_handled_shows_no_traceback(run: Command) -> None:
+    def refuse(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "describe", refuse)
+        ended = run(*ALONE)
+    assert ended.code == 130
+    assert ended.errors == "stopped by SIGINT\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_a_process_exits_within_5_seconds_of_a_signal(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start(tmp_path, *SMALL, "epochs=100000")
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("study")
+    wait_for(lambda: list(tmp_path.glob("outputs/default/cells/*/checkpoint.pt")))
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=5)
+    assert process.returncode == 128 + number
+    assert errors == f"stopped by {number.name}; the same command goes on from here\n"
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Until `condition` is true, a minute at most."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_second_ctrl_c_ends_at_once() -> None:
+    script = (
+        "import signal; from hiddenmix.interrupts import Interrupts\n"
+        "with Interrupts().installed() as interrupts, interrupts.deferred():\n"
+        "    signal.raise_signal(signal.SIGTERM); print('first', flush=True)\n"
+        "    signal.raise_signal(signal.SIGINT); print('not reached')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "first\n", "")
+
+
+def test_signals_wait_in_deferred_blocks_alone() -> None:
+    with Interrupts().installed() as interrupts:
+        with interrupts.deferred():
+            signal.raise_signal(signal.SIGTERM)
+            with pytest.raises(Interrupted, match="SIGTERM"), interrupts.immediate():
+                raise AssertionError("not reached")
+            with pytest.raises(Interrupted):
+                interrupts.check()
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGUSR1)
+    with Interrupts().installed() as interrupts, interrupts.deferred():
+        with pytest.raises(Interrupted), interrupts.immediate():
+            signal.raise_signal(signal.SIGTERM)
+        interrupts._received = None
+        signal.raise_signal(signal.SIGTERM)  # deferred again
+
+
+def test_former_handlers_come_back_and_nohup_stays() -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        before = [signal.getsignal(number) for number in SIGNALS]
+        with Interrupts().installed():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) != before[1]
+        assert [signal.getsignal(number) for number in SIGNALS] == before
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
+class Clock:
+    """A clock that tests turn."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_checkpoints_are_written_at_a_bounded_rate(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes 1 s, a save 0.05 s: due each 30 s, and at an epoch's end after 5 s or more."""
+    clock = Clock()
+    saves: list[float] = []
+    step_of = counted_steps(monkeypatch)
+
+    def save(*_: Any) -> None:
+        saves.append(clock.now)
+        clock.now += 0.05
+
+    monkeypatch.setattr(saving.time, "monotonic", clock)
+    monkeypatch.setattr(checkpoints, "save", save)
+    inner = saving.Saver.due
+
+    def due(self: saving.Saver, *, epoch_end: bool) -> bool:
+        clock.now += 1
+        return inner(self, epoch_end=epoch_end)
+
+    monkeypatch.setattr(saving.Saver, "due", due)
+    # 40 steps an epoch, two epochs
+    settings = [each for each in ALONE if "batch_size" not in each and "checkpoint" not in each]
+    assert run(*settings, "batch_size=5").code == 0
+    assert len(step_of) == 80
+    assert [round(moment) for moment in saves] == [30, 40, 70, 80]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", ["KILL", "TERM"])
+def test_killed_at_random_moments(number: str) -> None:
+    """The short version of scripts/kill.py."""
+    path = Path(__file__).parent.parent / "scripts" / "kill.py"
+    command = [sys.executable, str(path), "--kills", "4", "--signal", number]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(rf"^4 kills by SIG{number}, 4 restarts", done.stdout, re.MULTILINE)
+    assert "are equal to those of the undisturbed study" in done.stdout

@@ -1,0 +1,271 @@
+"""The study on disk: results that can be trusted, locks that die with their owner, no way out."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hiddenmix import atomic
+from hiddenmix.config import Config, UserError
+from hiddenmix.store import Cell, check_study, read_study, record_command, study_locked
+
+from .made_study import made_result
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> Cell:
+    cell = Cell(tmp_path / "study", Config())
+    cell.prepare()
+    return cell
+
+
+def result(cell: Cell) -> dict[str, Any]:
+    return {**made_result("conv1", "siamese", 1.0, 0), "cell": cell.id}
+
+
+def test_a_result_means_done_and_ends_a_failure(cell: Cell) -> None:
+    assert cell.result() is None
+    cell.fail({"message": "out of memory"})
+    assert cell.failure() == {"message": "out of memory"}
+    cell.finish(result(cell))
+    assert cell.result() == result(cell)
+    assert cell.failure() is None
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, -2])
+def test_a_half_written_result_counts_as_none(cell: Cell, size: int) -> None:
+    cell.finish(result(cell))
+    path = cell.folder / "result.json"
+    path.write_bytes(path.read_bytes()[:size])
+    assert cell.result() is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"null",
+        b"[]",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"status": "done", "format": 1}',
+        b"NaN",
+    ],
+)
+def test_other_content_counts_as_no_result(cell: Cell, content: bytes) -> None:
+    (cell.folder / "result.json").write_bytes(content)
+    (cell.folder / "failure.json").write_bytes(content)
+    assert cell.result() is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("format", 0),
+        ("format", None),
+        ("status", "failed"),
+        ("cell", "another"),
+        ("test", None),
+        ("test", {}),
+        ("test", {"accuracy": 1.5, "nll": 1.0, "ece": 0.1}),
+        ("test", {"accuracy": float("nan"), "nll": 1.0, "ece": 0.1}),
+        ("test", {"accuracy": "high", "nll": 1.0, "ece": 0.1}),
+        ("train", {"loss": 10**400}),
+        ("config", []),
+        ("seed", "0"),
+    ],
+)
+def test_a_result_with_a_wrong_value_counts_as_none(cell: Cell, key: str, value: Any) -> None:
+    cell.finish(result(cell))
+    changed = json.dumps(result(cell) | {key: value})  # NaN too, which `finish` would refuse
+    (cell.folder / "result.json").write_text(changed)
+    assert cell.result() is None
+
+
+def test_a_result_of_nan_is_not_written(cell: Cell) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        cell.finish(result(cell) | {"test": {"accuracy": float("nan")}})
+    assert not (cell.folder / "result.json").exists()
+
+
+def test_folders_and_links_in_the_place_of_a_result(cell: Cell) -> None:
+    path = cell.folder / "result.json"
+    path.mkdir()
+    assert cell.result() is None
+    path.rmdir()
+    path.symlink_to("result.json")
+    assert cell.result() is None
+    path.unlink()
+    os.mkfifo(path)  # opening it would wait for ever
+    assert cell.result() is None
+
+
+def test_preparing_clears_what_a_killed_or_failed_run_left(cell: Cell) -> None:
+    (cell.folder / ".checkpoint.new.pt.abc.tmp").write_bytes(b"half")
+    cell.fail({"message": "earlier"})
+    cell.prepare()
+    assert {path.name for path in cell.folder.iterdir()} == {"config.yaml"}
+
+
+def test_metrics_are_cut_back_and_appended(cell: Cell) -> None:
+    cell.write_metrics([{"epoch": 1}])
+    cell.append_metrics({"epoch": 2})
+    cell.write_metrics([{"epoch": 1}])
+    cell.append_metrics({"epoch": 2})
+    lines = (cell.folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+
+
+def test_a_lock_excludes_and_is_released(cell: Cell) -> None:
+    with cell.locked() as mine:
+        assert mine
+        script = (
+            "import sys; from pathlib import Path; from hiddenmix.config import Config\n"
+            "from hiddenmix.store import Cell\n"
+            "with Cell(Path(sys.argv[1]), Config()).locked() as mine: print(mine)\n"
+        )
+        command = [sys.executable, "-c", script, str(cell.folder.parent.parent)]
+        assert subprocess.check_output(command, text=True) == "False\n"
+    assert subprocess.check_output(command, text=True) == "True\n"
+
+
+def _hold(study: Path, ready: Any) -> None:
+    with Cell(study, Config()).locked() as mine:
+        ready.send(mine)
+        signal.pause()
+
+
+def test_a_lock_dies_with_its_owner(cell: Cell) -> None:
+    study = cell.folder.parent.parent
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    owner = spawn.Process(target=_hold, args=(study, there))
+    owner.start()
+    assert here.poll(60)
+    assert here.recv() is True
+    with cell.locked() as mine:
+        assert not mine
+    owner.kill()
+    owner.join(60)
+    with cell.locked(timeout=10) as mine:
+        assert mine
+
+
+def test_commands_are_recorded_once(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    for _ in range(2):
+        record_command(study, {"command": "a"})
+        record_command(study, {"command": "b"})
+    assert read_study(study)["commands"] == [{"command": "a"}, {"command": "b"}]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b"7"])
+def test_a_damaged_study_json_is_written_afresh(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "study.json").write_bytes(content)
+    check_study(tmp_path)
+    record_command(tmp_path, {"command": "a"})
+    assert read_study(tmp_path)["commands"] == [{"command": "a"}]
+
+
+@pytest.mark.parametrize("content", [{"format": 0, "commands": []}, {"format": 2}, {"cells": []}])
+def test_a_study_of_another_version_is_refused(tmp_path: Path, content: dict[str, Any]) -> None:
+    (tmp_path / "study.json").write_text(json.dumps(content))
+    for refused in (check_study, read_study, lambda study: record_command(study, {})):
+        with pytest.raises(UserError, match=r"has format .*, this program writes 1\n") as caught:
+            refused(tmp_path)
+        assert str(caught.value).count("\n") == 1
+    assert json.loads((tmp_path / "study.json").read_text()) == content
+
+
+@pytest.mark.parametrize("name", ["", "cells", "locks", "comparison", "report", "hydra"])
+def test_links_and_files_in_the_place_of_folders_are_refused(tmp_path: Path, name: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    study = tmp_path / "outputs" / "study"
+    path = study / name
+    path.parent.mkdir(parents=True)
+    path.symlink_to(elsewhere)
+    with pytest.raises(UserError, match="is a link that may lead out"):
+        check_study(study)
+    path.unlink()
+    path.write_text("a file")
+    with pytest.raises(UserError, match="is not a folder"):
+        check_study(study)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_outputs_may_be_a_link_to_a_larger_disk(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "outputs").symlink_to(tmp_path / "scratch")
+    check_study(tmp_path / "outputs" / "study")
+    (tmp_path / "scratch").rmdir()
+    with pytest.raises(UserError, match="is not a folder"):
+        check_study(tmp_path / "outputs" / "study")
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Permission bits do not stop root, so the system's answer is played."""
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(UserError, match="cannot be written"):
+        check_study(tmp_path / "outputs" / "study")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_linked_locks_are_refused_not_opened(cell: Cell, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    study = cell.folder.parent.parent
+    (study / "locks").mkdir()
+    (study / "locks" / f"{cell.id}.lock").symlink_to(precious)
+    with pytest.raises(UserError, match="is a link"), cell.locked():
+        pass
+    (study / "study.lock").symlink_to(precious)
+    with pytest.raises(UserError, match="is a link"), study_locked(study):
+        pass
+    assert precious.read_text() == "precious"
+
+
+def test_links_in_the_place_of_files_are_replaced_not_followed(cell: Cell, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    names = ("config.yaml", "metrics.jsonl", "result.json", "failure.json")
+    for name in names:
+        (cell.folder / name).unlink(missing_ok=True)
+        (cell.folder / name).symlink_to(precious)
+    cell.prepare()
+    cell.write_metrics([])
+    cell.append_metrics({"epoch": 1})
+    cell.fail({})
+    cell.finish(result(cell))
+    assert precious.read_text() == "precious"
+    assert not any((cell.folder / name).is_symlink() for name in names)
+
+
+def test_atomic_writing_keeps_the_old_file_on_an_error_and_follows_the_umask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ("a" * 250)
+    atomic.write_text(path, "old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
+        with pytest.raises(OSError, match="full"):
+            atomic.write_text(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_linked_cell_is_refused(cell: Cell, tmp_path: Path) -> None:
+    cell.folder.rename(tmp_path / "elsewhere")
+    cell.folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="is a link"), cell.locked():
+        pass
