@@ -25,8 +25,10 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.umask(umask)
             os.fchmod(file.fileno(), 0o666 & ~umask)
         Path(name).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say what did not fit
         raise
 
 

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from hiddenmix import report, tracking
 from hiddenmix.cells import Plan, image_mixup, is_plain, plain, setting_key
+from hiddenmix.config import UserError
 from hiddenmix.results import Study, read_curve, read_study
 from hiddenmix.store import Cell, study_locked
 
@@ -20,24 +21,30 @@ def conclude(
     console: Console,
     *,
     full_report: bool,
-) -> None:
+) -> bool:
     """Print the table of the settings of `plan` and their baselines; write summary.csv, TensorBoard's
-    comparison and, with `full_report`, the report."""
+    comparison and, with `full_report`, the report. Returns whether these could be written."""
 
     def say(text: str) -> None:
         console.print(Text(text), soft_wrap=True)
 
+    written = True
     if any(cell.result() for cell in cells):
         study = read_study(folder)
         shown = {setting_key(cell.config) for cell in cells}
         console.print(report.terminal_table(report.settings_table(study.cells, shown)))
-        # Of several processes that finish a study together, each writes these files in turn.
-        with study_locked(folder):
-            tracking.compare(folder / "comparison", _curves(study, plan))
-            written = report.write_report(folder) if full_report else report.write_summary(folder)
-        if full_report:
-            say(f"report: {written}")
-        else:
+        try:
+            # Of several processes that finish a study together, each writes these files in turn.
+            with study_locked(folder):
+                tracking.compare(folder / "comparison", _curves(study, plan))
+                path = report.write_report(folder) if full_report else report.write_summary(folder)
+        except (OSError, UserError) as error:
+            written = False
+            reason = " ".join(str(error).split())
+            say(f"failed: {reason}; the results stand: python -m hiddenmix.report {folder}")
+        if written and full_report:
+            say(f"report: {path}")
+        elif written:
             say(f"figures and verdict: python -m hiddenmix.report {folder}")
     for name, message in failures.items():
         say(f"failed: {name}: {message}")
@@ -45,6 +52,7 @@ def conclude(
         say(f"{len(failures)} of {len(cells)} networks failed; the same command tries them again")
     say(f"results: {folder}/summary.csv and {folder}/cells")
     say(f"TensorBoard: tensorboard --logdir {folder}")
+    return written
 
 
 def _curves(study: Study, plan: Plan) -> dict[str, dict[str, dict[int, float]]]:

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from rich.console import Console
@@ -39,6 +40,9 @@ def check_requests(configs: Sequence[Config]) -> None:
     for config in configs:
         choose_device(config.device, 0)
         check_study(OUTPUTS / config.study)
+        if (OUTPUTS / config.study).exists():
+            for cell in make_plan([config]).cells.values():
+                Cell(OUTPUTS / config.study, cell).check()
         dataset = repr(config.dataset)
         if dataset not in descriptions:
             descriptions[dataset] = data_room.describe(config.dataset)
@@ -52,6 +56,15 @@ def check_requests(configs: Sequence[Config]) -> None:
             available[key] = layers_of(config.model, description)
         names = [name for name in layers(config) if name != "none"]
         models.check_layers(names, available[key])
+
+
+def load_data(configs: Sequence[Config]) -> None:
+    """Read the data of `configs`, for the `run` to come in this process: what cannot be read is
+    refused before Hydra makes a folder. Raises `UserError` and `Interrupted`."""
+    _Loaded.kept.clear()
+    with Interrupts().installed():
+        for config in configs:
+            _Loaded(Console(highlight=False), choose_device(config.device, 0)).get(config)
 
 
 def layers_of(model: ModelConfig, description: Description) -> list[models.Layer]:
@@ -102,11 +115,14 @@ def run(configs: Sequence[Config], command: Sequence[str], job: int = 0) -> int:
     for config in configs:
         studies.setdefault(config.study, []).append(config)
     line = shlex.join(["python", "-m", "hiddenmix.train", *command])
-    with Interrupts().installed() as interrupts:
-        codes = [
-            _run_study(name, requests, line, job, console, interrupts)
-            for name, requests in studies.items()
-        ]
+    try:
+        with Interrupts().installed() as interrupts:
+            codes = [
+                _run_study(name, requests, line, job, console, interrupts)
+                for name, requests in studies.items()
+            ]
+    finally:
+        _Loaded.kept.clear()
     return max(codes)
 
 
@@ -122,8 +138,6 @@ def _run_study(
     device = choose_device(configs[0].device, job)
     plan = make_plan(configs)
     cells = [Cell(study, config) for config in plan.cells.values()]
-    for cell in cells:
-        cell.check()
     loaded = _Loaded(console, device)
     # Data that cannot be read is refused before the study is touched.
     for config in plan.cells.values():
@@ -145,25 +159,26 @@ def _run_study(
     # Imported here: pandas and scipy take a second that no refused command should wait for.
     from hiddenmix.conclusion import conclude
 
-    conclude(study, plan, cells, failures, console, full_report=len(configs) > 1)
-    return 1 if failures else 0
+    written = conclude(study, plan, cells, failures, console, full_report=len(configs) > 1)
+    return 1 if failures or not written else 0
 
 
 class _Loaded:
     """The data sets of a command, each loaded and moved to the device once."""
 
+    kept: ClassVar[dict[tuple[str, torch.device], Data]] = {}
+
     def __init__(self, console: Console, device: torch.device) -> None:
         self._console, self._device = console, device
-        self._data: dict[str, Data] = {}
 
     def get(self, config: Config) -> Data:
-        key = repr(config.dataset)
-        if key not in self._data:
-            self._data[key] = self._load(config.dataset)
-            size = len(self._data[key].train.images)
+        key = repr(config.dataset), self._device
+        if key not in self.kept:
+            self.kept[key] = self._load(config.dataset)
+            size = len(self.kept[key].train.images)
             if config.batch_size > size:
                 raise ConfigError("batch_size", config.batch_size, f"2 to {size} training images")
-        return self._data[key]
+        return self.kept[key]
 
     def _load(self, config: DatasetConfig) -> Data:
         if not self._console.is_terminal:

@@ -2,23 +2,47 @@
 
 import math
 import shutil
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
+from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
+
+
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """A writing thread's error, such as a full disk, is raised again by the next call of its writer;
+    within the block it is not printed besides."""
+    former = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if not isinstance(failed.thread, _AsyncWriterThread):
+            former(failed)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = former
 
 
 class CellBoard:
     """TensorBoard events of one cell; a step is an epoch, counted from 1."""
 
     def __init__(self, folder: Path) -> None:
-        self._writer = SummaryWriter(str(folder), flush_secs=30)
+        with ExitStack() as stack:
+            stack.enter_context(_quiet_threads())
+            self._writer = SummaryWriter(str(folder), flush_secs=30)
+            stack.callback(self._writer.close)
+            self._ends = stack.pop_all()
 
     def __enter__(self) -> "CellBoard":
         return self
@@ -29,7 +53,7 @@ class CellBoard:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._writer.close()
+        self._ends.close()
 
     def replay(self, lines: Sequence[Mapping[str, float]]) -> None:
         """The epochs before a resume, at the times at which an undisturbed run would have logged
@@ -110,10 +134,11 @@ def compare(folder: Path, curves: Mapping[str, Mapping[str, Mapping[int, float]]
     """
     shutil.rmtree(folder, ignore_errors=True)
     writers: dict[str, SummaryWriter] = {}
-    for setting, lines in curves.items():
-        for line, points in lines.items():
-            writer = writers.setdefault(line, SummaryWriter(str(folder / line)))
-            for epoch, value in points.items():
-                writer.add_scalar(f"comparison/{setting}", value, epoch)
-    for writer in writers.values():
-        writer.close()
+    with _quiet_threads(), ExitStack() as stack:
+        for setting, lines in curves.items():
+            for line, points in lines.items():
+                if line not in writers:
+                    writers[line] = SummaryWriter(str(folder / line))
+                    stack.callback(writers[line].close)
+                for epoch, value in points.items():
+                    writers[line].add_scalar(f"comparison/{setting}", value, epoch)

@@ -6,6 +6,8 @@ unless a launcher of the user's choice (joblib, submitit, ...) or another sweepe
 
 import sys
 import traceback
+from copy import deepcopy
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,9 +16,11 @@ from hydra import compose
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import OverrideType
 from hydra.experimental.callback import Callback
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from hiddenmix.command_line import guarded
 from hiddenmix.config import Config, UserError, config_folder, from_hydra, register, show
@@ -34,15 +38,16 @@ class Door(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check a single run."""
-        _leave_on_error(lambda: _check([from_hydra(config)]))
+        _leave_on_error(lambda: _check([from_hydra(config)], load=True))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every job of a sweep, and run them where no plugin is to do so."""
         if not config.hydra.sweeper["_target_"].startswith(_BASIC):
             return
-        jobs = _leave_on_error(lambda: [_compose(job) for job in _split(config)])
-        _leave_on_error(lambda: _check(jobs))
-        if config.hydra.launcher["_target_"].startswith(_BASIC):
+        jobs = _leave_on_error(lambda: _compose(_split(config)))
+        here = config.hydra.launcher["_target_"].startswith(_BASIC)
+        _leave_on_error(lambda: _check(jobs, load=here))
+        if here:
             folder = Path(config.hydra.sweep.dir)
             folder.mkdir(parents=True, exist_ok=True)
             OmegaConf.save(config, folder / "multirun.yaml")
@@ -76,15 +81,43 @@ def _split(config: DictConfig) -> list[list[str]]:
     return jobs
 
 
-def _compose(overrides: list[str]) -> Config:
-    return from_hydra(compose(config_name="config", overrides=overrides))
+def _compose(jobs: list[list[str]]) -> list[Config]:
+    """The configurations of a sweep's jobs. Composing takes Hydra 50 ms, ten times as long as setting
+    a value, so jobs that differ in plain values alone share one composition."""
+    values = {field.name for field in fields(Config)} - {"dataset", "model", "optimizer"}
+    parser = OverridesParser.create()
+    composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def one(job: list[str]) -> DictConfig:
+        overrides = parser.parse_overrides(job)
+        plain = [
+            each.key_or_group in values
+            and each.package is None
+            and each.type is OverrideType.CHANGE
+            for each in overrides
+        ]
+        rest = tuple(text for text, is_plain in zip(job, plain, strict=True) if not is_plain)
+        if rest not in composed:
+            composed[rest] = compose(config_name="config", overrides=list(rest))
+        config = deepcopy(composed[rest])
+        try:
+            for each, is_plain in zip(overrides, plain, strict=True):
+                if is_plain:
+                    OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
+        except OmegaConfBaseException:
+            return compose(config_name="config", overrides=job)  # raises with Hydra's explanation
+        return config
+
+    return [from_hydra(one(job)) for job in jobs]
 
 
-def _check(configs: list[Config]) -> None:
+def _check(configs: list[Config], *, load: bool) -> None:
     # Imported here, as all that loads torch, so that --help and completion answer at once.
-    from hiddenmix.experiment import check_requests
+    from hiddenmix.experiment import check_requests, load_data
 
     check_requests(configs)
+    if load:
+        load_data(configs)
 
 
 def _run(configs: list[Config], job: int = 0) -> int:
@@ -98,7 +131,8 @@ def _task(config: DictConfig) -> None:
     number = (
         None if OmegaConf.is_missing(HydraConfig.get().job, "num") else HydraConfig.get().job.num
     )
-    code = _run([from_hydra(config)], number or 0)
+    # Not through Hydra, which would add a line to each error.
+    code = _leave_on_error(lambda: _run([from_hydra(config)], number or 0))
     if code:
         sys.exit(code)
 

@@ -1,7 +1,7 @@
 """The one place for timings: the trainer beside the bare step of its network and beside its peers.
 
-python scripts/benchmark.py --json benchmark.json          # about 4 minutes on 2 quiet CPU cores
-python scripts/benchmark.py --sweep --decode --json all.json    # and the slow parts, 4 minutes more
+python scripts/benchmark.py --json benchmark.json          # 5 minutes on 2 quiet CPU cores
+python scripts/benchmark.py --sweep --decode 60000 --json all.json    # with the slow parts
 python scripts/benchmark.py --markdown benchmark.json      # the tables of docs/performance.md
 
 All contestants train the same network on the same images. They take turns, `--rounds` times, so that
@@ -17,8 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,124 +26,275 @@ from hiddenmix.command_line import guarded
 
 guarded(lambda: 0)  # the commands' own settings of OpenMP and malloc, which come before torch
 
-import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from benchmark_contestants import SHAPE, Bench, Steps, contestants, make_bench  # noqa: E402
+from benchmark_tables import markdown, tables  # noqa: E402
 from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
 
 from hiddenmix import checkpoints, evaluation  # noqa: E402
-from hiddenmix.config import (  # noqa: E402
-    CnnConfig,
-    Config,
-    ModelConfig,
-    PreactResNet18Config,
-    SgdConfig,
-)
-from hiddenmix.models import build  # noqa: E402
-from hiddenmix.training import Training, build_optimizer, choose_form  # noqa: E402
+from hiddenmix.config import Config, SgdConfig  # noqa: E402
+from hiddenmix.training import Training, choose_form  # noqa: E402
 
-SHAPE, CLASSES = (3, 32, 32), 10
 PROCESSES = Path(__file__).with_name("benchmark_processes.py")
 SWEEP = ["layer=input,conv1,pool1,conv2,conv3", "mode=siamese,triplet", "alpha=0.2,1.0"]
 """20 settings of the default data set, digits."""
 
-Steps = Callable[[int], None]
-"""Trains so many steps, and does not return before the device is done with them."""
+
+def race(steps: dict[str, Steps], rounds: int, count: int) -> dict[str, list[float]]:
+    """Seconds a step of each contestant in each round; they take turns, the first one goes round."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    names = list(steps)
+    for name in names:
+        steps[name](2)
+    for number in range(rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            steps[name](1)  # what the one before left in the caches is its own
+            started = time.perf_counter()
+            steps[name](count)
+            seconds[name].append((time.perf_counter() - started) / count)
+    return seconds
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What the contestants share."""
-
-    model: ModelConfig
-    batch: int
-    device: torch.device
-    images: Tensor
-    labels: Tensor
-    mean: Tensor
-    std: Tensor
-
-    def network(self) -> nn.Module:
-        """A fresh network on the CPU, always the same weights."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return build(self.model, SHAPE, CLASSES)
-
-    def wait(self) -> None:
-        """Until the device has done all that it was told."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+def ratio(above: list[float], below: list[float]) -> dict[str, float]:
+    """Median and range over the rounds of above / below."""
+    values = [a / b for a, b in zip(above, below, strict=True)]
+    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
-def make_bench(model: str, batch: int, device: torch.device, count: int) -> Bench:
-    """`count` random images of CIFAR's size on `device`."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (count, *SHAPE), dtype=torch.uint8, generator=generator)
-    labels = torch.randint(CLASSES, (count,), generator=generator)
-    half, quarter = torch.full((3,), 0.5, device=device), torch.full((3,), 0.25, device=device)
-    config: ModelConfig = CnnConfig() if model == "cnn" else PreactResNet18Config()
-    return Bench(config, batch, device, images.to(device), labels.to(device), half, quarter)
+def goals(seconds: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
+    """The ratios that issue 5 sets, each with its goal."""
+    plain, peer = seconds["trainer, plain"], seconds["DataLoader loop"]
+    same = seconds["bare step, eager channels_last"]
+    pairs = {
+        "bare step of the same form / trainer": (same, plain, ">= 0.97"),
+        "DataLoader loop / trainer": (peer, plain, ">= 1.2"),
+        "siamese / plain": (seconds["trainer, siamese"], plain, "<= 1.03"),
+        "siamese, lam=sample / plain": (seconds["trainer, siamese, lam=sample"], plain, "<= 1.03"),
+        "triplet / plain": (seconds["trainer, triplet"], plain, "<= 1.05"),
+        "triplet, lam=sample / plain": (seconds["trainer, triplet, lam=sample"], plain, "<= 1.05"),
+        "two literal branches / plain": (
+            seconds["trainer, siamese, partners=independent"],
+            plain,
+            "",
+        ),
+        "three literal branches / plain": (
+            seconds["trainer, triplet, partners=independent"],
+            plain,
+            "",
+        ),
+    }
+    return {name: {**ratio(a, b), "goal": goal} for name, (a, b, goal) in pairs.items()}
 
 
-def bare(bench: Bench, *, channels_last: bool, compiled: bool) -> Steps:
-    """Forward, loss, backward and optimizer on one batch that lies on the device: the floor."""
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    network = bench.network().to(bench.device, memory_format=layout)  # type: ignore[call-overload]
-    optimizer = build_optimizer(SgdConfig(), network)
-    x = torch.randn(bench.batch, *SHAPE).to(bench.device, memory_format=layout)
-    y = bench.labels[: bench.batch]
-    forward = torch.compile(network) if compiled else network
+def on_paper(bench: Bench) -> dict[str, float]:
+    """Operations and bytes of a step, this device's measured rates, and the time that they imply.
 
-    def steps(count: int) -> None:
-        for _ in range(count):
-            F.cross_entropy(forward(x), y).backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        bench.wait()
+    A convolution or linear layer of M multiply-additions costs 2 M operations forward and 4 M
+    backward, the first one, whose input needs no gradient, 2 M. Bytes: each module's output is
+    written and read forward, its gradient likewise, and it is read once more backward: five passes.
+    """
+    network = bench.network()
+    found = {"operations": 0.0, "bytes": 0.0}
+    first = True
 
-    return steps
+    def count(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal first
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            terms = output.numel() * module.weight[0].numel()
+            found["operations"] += terms * (4 if first else 6)
+            first = False
+        found["bytes"] += 5 * output.nbytes
 
-
-def captured(bench: Bench) -> Steps:
-    """The bare step, channels_last, as a CUDA graph."""
-    step = bare(bench, channels_last=True, compiled=False)
-    side = torch.cuda.Stream(bench.device)
-    with torch.cuda.stream(side):
-        step(3)
-    graph = torch.cuda.CUDAGraph()
-    one = bare(Bench(**{**vars(bench), "device": bench.device}), channels_last=True, compiled=False)
-    with torch.cuda.stream(side):
-        one(3)
-    # A capture cannot contain a wait for the device.
-    unwaiting = _without_wait(bench)
-    with torch.cuda.stream(side):
-        unwaiting(3)
-    with torch.cuda.graph(graph):
-        unwaiting(1)
-
-    def steps(count: int) -> None:
-        for _ in range(count):
-            graph.replay()
-        bench.wait()
-
-    return steps
+    leaves = [module for module in network.modules() if not list(module.children())]
+    handles = [
+        leaf.register_forward_hook(count) for leaf in leaves if not isinstance(leaf, nn.Flatten)
+    ]
+    with torch.no_grad():
+        network(torch.zeros(bench.batch, *SHAPE))
+    for handle in handles:
+        handle.remove()
+    found |= _rates(bench)
+    found["compute_seconds"] = found["operations"] / found["operations_per_second"]
+    found["memory_seconds"] = found["bytes"] / found["bytes_per_second"]
+    found["floor_seconds"] = max(found["compute_seconds"], found["memory_seconds"])
+    return found
 
 
-def trainer(bench: Bench, **settings: Any) -> Steps:
-    """`hiddenmix.training.Training` as the commands use it."""
+def _rates(bench: Bench) -> dict[str, float]:
+    """Operations/s of a float32 matrix product and bytes/s of an addition, the best of several."""
+    side = 4096 if bench.device.type == "cuda" else 2048
+    a, b = torch.randn(2, side, side, device=bench.device)
+    x, y = torch.randn(2, 2**26, device=bench.device)
+
+    def best(function: Callable[[], object]) -> float:
+        times = []
+        for _ in range(6):
+            bench.wait()
+            started = time.perf_counter()
+            function()
+            bench.wait()
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+    product, addition = best(lambda: torch.mm(a, b)), best(lambda: torch.add(x, 1, out=y))
+    return {
+        "operations_per_second": 2 * side**3 / product,
+        "bytes_per_second": 2 * x.nbytes / addition,
+    }
+
+
+def one_offs(bench: Bench) -> dict[str, float]:
+    """Seconds of a pass over the test images, of the full evaluation, and of a checkpoint."""
     config = Config(
-        model=bench.model, optimizer=SgdConfig(), batch_size=bench.batch, epochs=10_000, **settings
+        model=bench.model, optimizer=SgdConfig(), batch_size=bench.batch, layer="none", epochs=1
     )
+    tests = min(2000, len(bench.images))
+    images, labels = bench.images[:tests], bench.labels[:tests]
     training = Training(
         bench.network(), bench.images, bench.labels, bench.mean, bench.std, config, bench.device
     )
-    run = training.run()
+    next(training.run())
+    network, mean, std = training.network, bench.mean, bench.std
 
-    def steps(count: int) -> None:
-        for _ in range(count):
-            next(run)
-        bench.wait()
+    def seconds(function: Callable[[], object]) -> float:
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            function()
+            times.append(time.perf_counter() - started)
+        return statistics.median(times)
 
-    return steps
+    with tempfile.TemporaryDirectory() as folder:
+        saving = seconds(lambda: checkpoints.save(Path(folder), "cell", training.state()))
+    return {
+        "test_images": tests,
+        "accuracy_seconds": seconds(
+            lambda: evaluation.accuracy(network, images, labels, mean, std)
+        ),
+        "full_evaluation_seconds": seconds(
+            lambda: evaluation.evaluate(network, images, labels, mean, std, which="full")
+        ),
+        "checkpoint_seconds": saving,
+        # At most one save in so many seconds of training (configuration key checkpoint_seconds).
+        "checkpointing_on_over_off": 1 + saving / config.checkpoint_seconds,
+    }
+
+
+def apart(*arguments: str) -> dict[str, Any]:
+    """What `benchmark_processes.py` measures in a process of its own."""
+    command = [sys.executable, str(PROCESSES), *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def environment(arguments: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Hardware, versions and settings."""
+    processor = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                processor = line.partition(":")[2].strip()
+                break
+    if device.type == "cuda":
+        processor = torch.cuda.get_device_name(device)
+    return {
+        "device": processor,
+        "threads": torch.get_num_threads(),
+        "load": os.getloadavg()[0],
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("torch", "torchvision", "timm")},
+        },
+        "settings": {
+            key: value for key, value in vars(arguments).items() if key not in ("json", "markdown")
+        },
+        "command": "python scripts/benchmark.py " + " ".join(sys.argv[1:]),
+        "form": choose_form(Config(batch_size=arguments.batch_size), device).text,
+    }
+
+
+def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Everything that the arguments ask for."""
+    name = arguments.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    bench = make_bench(arguments.model, arguments.batch_size, device, arguments.images)
+    found: dict[str, Any] = {"environment": environment(arguments, device)}
+    found["paper"] = on_paper(bench)
+    makers = contestants(bench, compiled=arguments.compile, workers=arguments.workers)
+    # A compiler's cache on the disk would hide what compiling costs.
+    cache = tempfile.TemporaryDirectory()
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache.name
+    with cache, console.status("compiling and warming up"):
+        steps = {}
+        for contestant, make in makers.items():
+            steps[contestant] = make()
+            started = time.perf_counter()
+            steps[contestant](1)
+            if "compiled" in contestant:
+                found.setdefault("compile_seconds", {})[contestant] = time.perf_counter() - started
+    with console.status("racing"):
+        seconds = race(steps, arguments.rounds, arguments.steps)
+    steps.clear()
+    found["seconds"], found["ratios"] = seconds, goals(seconds)
+    with console.status("evaluation and checkpoints"):
+        found["one_offs"] = one_offs(bench)
+    if arguments.memory:
+        with console.status("memory"):
+            found["memory"] = {
+                f"{kind} {count}": apart("memory", str(count), kind)
+                for kind in ("keep", "plain")
+                for count in (10_000, 50_000)
+            }
+    if arguments.sweep:
+        with console.status("a sweep"), tempfile.TemporaryDirectory() as folder:
+            found["sweep"] = apart("sweep", folder, *SWEEP, *arguments.overrides)
+    if arguments.decode:
+        with console.status("decoding"):
+            found["decode"] = apart("decode", str(arguments.decode))
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    flag = argparse.BooleanOptionalAction
+    made.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    made.add_argument("--model", default="cnn", choices=("cnn", "preact_resnet18"))
+    made.add_argument("--batch-size", type=int, default=128)
+    made.add_argument("--rounds", type=int, default=7, help="turns of every contestant")
+    made.add_argument("--steps", type=int, default=20, help="steps of a turn")
+    made.add_argument("--images", type=int, default=4096, help="training images")
+    made.add_argument("--workers", type=int, default=os.cpu_count(), help="of the DataLoader loops")
+    made.add_argument("--compile", action=flag, default=True, help="compiled bare steps too")
+    made.add_argument("--memory", action=flag, default=True, help="peak memory, four processes")
+    made.add_argument("--sweep", action=flag, default=False, help="20 settings on digits, by part")
+    made.add_argument("--overrides", nargs="*", default=[], help="more overrides for --sweep")
+    made.add_argument("--decode", type=int, default=0, metavar="N", help="decode N JPEG files")
+    made.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
+    made.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="print FILE's numbers as tables"
+    )
+    return made
+
+
+def main() -> None:
+    arguments = parser().parse_args()
+    if arguments.markdown:
+        print(markdown(json.loads(arguments.markdown.read_text())))
+        return
+    console = Console()
+    found = measure(arguments, console)
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+    for table in tables(found):
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -41,7 +41,7 @@ def memory(count: int, keep: bool) -> dict[str, float]:
     before = _peak_bytes()
     half = torch.full((3,), 0.5)
     run = Training(network, images, labels, half, half, config, torch.device("cpu")).run()
-    for _ in range(20):
+    for _ in range(8):
         next(run)
     return {"images": count, "data": images.nbytes, "before": before, "peak": _peak_bytes()}
 

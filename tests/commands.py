@@ -4,7 +4,9 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -57,9 +59,13 @@ def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Comma
     return run
 
 
-def start(folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-    """The command in a process of its own; on one thread, as many run at a time."""
-    return subprocess.Popen(
+@contextmanager
+def started(folder: Path, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """The command in a process of its own, which the block's end kills if it still runs.
+
+    On one thread, as many run at a time.
+    """
+    process = subprocess.Popen(
         [sys.executable, "-m", "hiddenmix.train", *arguments],
         **{
             "cwd": folder,
@@ -70,6 +76,30 @@ def start(folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[str
             **options,
         },
     )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """What `process` prints up to the line that holds `text`, for which this waits."""
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if text in line:
+            return said
+    raise AssertionError(f"the command ended without {text!r}: {said}")
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Until `condition` is true, two minutes at most."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, number: int, action: Callable[[], object]) -> None:

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from .commands import (
     command,
     counted_steps,
     outcome,
-    start,
+    read_until,
+    started,
+    wait_for,
 )
 
 
@@ -43,8 +46,9 @@ def table(output: str) -> str:
 @pytest.mark.slow
 def test_eight_processes_train_each_network_once_and_show_one_table(tmp_path: Path) -> None:
     arguments = (*SMALL, "repeats=3", "layer=[input,conv1]", "checkpoint_seconds=30")
-    processes = [start(tmp_path, *arguments) for _ in range(8)]
-    ended = [process.communicate(timeout=300) for process in processes]
+    with ExitStack() as stack:
+        processes = [stack.enter_context(started(tmp_path, *arguments)) for _ in range(8)]
+        ended = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0] * 8, ended
     assert [errors for _, errors in ended] == [""] * 8
     times = Counter(name for output, _ in ended for name in trained(output))
@@ -52,8 +56,8 @@ def test_eight_processes_train_each_network_once_and_show_one_table(tmp_path: Pa
     assert set(times.values()) == {1}
     assert len(times) == 9
     assert len({table(output) for output, _ in ended}) == 1
-    alone = start(tmp_path, *arguments, "study=alone")
-    assert alone.communicate(timeout=300)[1] == ""
+    with started(tmp_path, *arguments, "study=alone") as alone:
+        assert alone.communicate(timeout=300)[1] == ""
     assert outcome(tmp_path / "outputs/default") == outcome(tmp_path / "outputs/alone")
     comparison = list((tmp_path / "outputs/default/comparison").rglob("events*"))
     assert len(comparison) == 3  # one for each line: no process wrote into another's
@@ -62,18 +66,14 @@ def test_eight_processes_train_each_network_once_and_show_one_table(tmp_path: Pa
 @pytest.mark.slow
 def test_a_killed_owner_leaves_its_network_to_those_who_wait(tmp_path: Path) -> None:
     arguments = (*ALONE, "epochs=3000")
-    owner = start(tmp_path, *arguments)
-    while not list(tmp_path.glob("outputs/default/cells/*/checkpoint.pt")):
-        assert owner.poll() is None
-    waiting = start(tmp_path, *arguments)
-    assert waiting.stdout is not None
-    said = waiting.stdout.readline() + waiting.stdout.readline()
-    assert "waiting for 1 networks that another process trains" in said
-    owner.kill()
-    owner.communicate()
-    assert "resumed after epoch" in waiting.stdout.readline()
-    waiting.terminate()
-    _, errors = waiting.communicate(timeout=60)
+    with started(tmp_path, *arguments) as owner:
+        wait_for(lambda: list(tmp_path.glob("outputs/default/cells/*/checkpoint.pt")))
+        with started(tmp_path, *arguments) as waiting:
+            read_until(waiting, "waiting for 1 networks that another process trains")
+            owner.kill()
+            read_until(waiting, "resumed after epoch")
+            waiting.terminate()
+            _, errors = waiting.communicate(timeout=60)
     assert waiting.returncode == 143
     assert errors == "stopped by SIGTERM; the same command goes on from here\n"
 
@@ -109,7 +109,7 @@ def test_others_are_trained_while_one_is_busy(
     ended = run(*SMALL)
     assert ended.code == 0
     order = trained(ended.output)
-    assert ["none" in name for name in order] == [False, False, True]
+    assert ["-none-" in name for name in order] == [False, False, True]
     assert "waiting for" not in ended.output.split(order[1])[0]
     assert "waiting for 1 networks that another process trains" in ended.output
 

@@ -8,6 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from hiddenmix import config as config_room
+from hiddenmix import train
 from hiddenmix.cells import make_plan
 from hiddenmix.config import (
     DATASETS,
@@ -114,3 +115,22 @@ def test_every_field_has_a_docstring() -> None:
                     )
                     inherited = field.target.id in {"name", "lr", "dataset", "model", "optimizer"}
                     assert described or inherited, f"{node.name}.{field.target.id}"
+
+
+def test_a_sweep_composes_its_jobs_as_hydra_would() -> None:
+    jobs = [
+        [f"layer={layer}", f"alpha={alpha}", *more]
+        for layer in ("none", "[input,conv1]", "conv2")
+        for alpha in ("0.2", "1")
+        for more in (
+            [],
+            ["mode=triplet", "optimizer.lr=0.05"],
+            ["model=preact_resnet18", "compile=true"],
+            ["experiment=paper", "epochs=3"],
+        )
+    ]
+    register()
+    with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+        found = train._compose(jobs)
+        expected = [from_hydra(compose("config", overrides=job)) for job in jobs]
+    assert found == expected

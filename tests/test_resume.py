@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,18 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from hiddenmix import atomic, checkpoints, data, evaluation, saving, tracking
 from hiddenmix.interrupts import Interrupted, Interrupts
 
-from .commands import ALONE, SMALL, Command, at_step, cells, command, counted_steps, outcome, start
+from .commands import (
+    ALONE,
+    SMALL,
+    Command,
+    at_step,
+    cells,
+    command,
+    counted_steps,
+    outcome,
+    started,
+    wait_for,
+)
 
 # Everything that has a random state or a history: dropout, augmentation, momentum, mixing.
 RICH = (
@@ -254,22 +264,12 @@ def test_ctrl_c_before_the_signals_are_handled_shows_no_traceback(run: Command) 
 def test_a_process_exits_within_5_seconds_of_a_signal(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    process = start(tmp_path, *SMALL, "epochs=100000")
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("study")
-    wait_for(lambda: list(tmp_path.glob("outputs/default/cells/*/checkpoint.pt")))
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=5)
+    with started(tmp_path, *SMALL, "epochs=100000") as process:
+        wait_for(lambda: list(tmp_path.glob("outputs/default/cells/*/checkpoint.pt")))
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=5)
     assert process.returncode == 128 + number
     assert errors == f"stopped by {number.name}; the same command goes on from here\n"
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Until `condition` is true, a minute at most."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_the_second_ctrl_c_ends_at_once() -> None:

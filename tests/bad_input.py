@@ -1,0 +1,554 @@
+"""The table of bad input: what a user, a disk or another program may put before us, and what it gets.
+
+`REFUSED` ends with exit code 2 and at most two lines, before anything is written. `RECOVERED` warns
+at most and ends with the right numbers. `FAILED` ends with exit code 1 and names the network.
+"""
+
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from hiddenmix import checkpoints
+
+from .commands import ALONE
+from .test_bad_images import POSTSCRIPT, huge_png, pixels, png, text_bomb
+from .test_image_folder import make_folder
+
+
+class Gets(Enum):
+    """What becomes of bad input."""
+
+    REFUSED = auto()
+    RECOVERED = auto()
+    FAILED = auto()
+
+
+class Before(Enum):
+    """What lies in the working directory."""
+
+    NOTHING = auto()
+    FINISHED = auto()
+    """A study with one finished network."""
+    INTERRUPTED = auto()
+    """A study with one network that was stopped after five of its eight steps."""
+    IMAGES = auto()
+    """images/, an image folder."""
+
+
+Prepare = Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A row."""
+
+    name: str
+    says: str
+    """Regular expression that standard output and error together match."""
+    arguments: tuple[str, ...] = ()
+    gets: Gets = Gets.REFUSED
+    before: Before = Before.NOTHING
+    prepare: Prepare | None = None
+    """Spoils something: gets the cell's folder for a study, else the working directory."""
+    program: str = "train"
+    same: bool = False
+    """Whether the study must end as the undisturbed one."""
+
+
+def _value(argument: str, says: str, *more: str, name: str = "") -> Bad:
+    return Bad(name or argument, says, (*more, argument))
+
+
+_NUMBER = r"=\S+ is not allowed\n  allowed: a number"
+_UNKNOWN = "is no key of the configuration\n  allowed: "
+
+VALUES = [
+    # the setting
+    _value("layer=nope", r"layer=nope is not allowed\n  allowed: none, input, conv1"),
+    _value("layer=conv1.nope", "allowed: none, input, conv1.conv"),
+    _value("layer=", "layer= is not allowed"),
+    _value("layer=null", "layer=null is not allowed"),
+    _value("layer=[]", r"layer=\[\] is not allowed"),
+    _value("layer=[input,none]", "none alone, or a list without none"),
+    _value("layer=[input,input]", "a list that names each layer once"),
+    _value("layer=[input,[conv1]]", r"layer=\[input,\[conv1\]\] is not allowed"),
+    _value("layer={a:1}", "layer=.* is not allowed"),
+    _value("layer=7", "layer=7 is not allowed"),
+    _value("layer=../conv1", "layer=../conv1 is not allowed"),
+    _value("layer='a\nb'", r"layer=a\\nb is not allowed", name="layer with a newline"),
+    _value("layer='\x1b[2J'", r"layer=\\x1b\[2J is not allowed", name="layer with an escape code"),
+    _value("layer=" + "[" * 400 + "]" * 400, "recursion", name="layer nested 400 deep"),
+    _value("mode=quadruplet", "allowed: siamese, triplet"),
+    _value("mode=", "allowed: siamese, triplet", name="mode empty"),
+    _value("alpha=0", "alpha" + _NUMBER + " above 0"),
+    _value("alpha=-1", "alpha" + _NUMBER),
+    _value("alpha=nan", "alpha" + _NUMBER),
+    _value("alpha=inf", "alpha" + _NUMBER),
+    _value("alpha=1e400", "alpha" + _NUMBER),
+    _value("alpha=much", "alpha=much is not allowed"),
+    _value("alpha=", "alpha= is not allowed"),
+    _value("alpha=null", "alpha=null is not allowed"),
+    _value("alpha=[1,2]", "alpha=.* is not allowed"),
+    _value("lam=epoch", "allowed: batch, sample"),
+    _value("partners=friends", "allowed: permutation, independent"),
+    _value("originals=-0.1", "originals" + _NUMBER),
+    # the run
+    _value("seed=-1", "seed" + _NUMBER),
+    _value("seed=4294967296", "seed" + _NUMBER),
+    _value("seed=1.5", "seed" + _NUMBER),
+    _value("seed=" + "1" * 400, "seed" + _NUMBER, name="seed of 400 digits"),
+    _value("seed=" + "1" * 5000, "4300 digits", name="seed of 5000 digits"),
+    _value("repeats=0", "repeats" + _NUMBER),
+    _value("repeats=2", "seed \\+ repeats", "seed=4294967295", name="repeats beyond the seeds"),
+    _value("epochs=0", "epochs" + _NUMBER),
+    _value("epochs=1e9", "epochs=1e9 is not allowed"),
+    _value("batch_size=0", "batch_size" + _NUMBER),
+    _value("batch_size=1", "batch_size" + _NUMBER),
+    _value("batch_size=1438", "allowed: 2 to 1437 training images"),
+    _value("precision=fp8", "allowed: float32, bf16"),
+    _value("compile=maybe", "allowed: auto, true, false"),
+    _value("device=tpu", "allowed: auto, cpu, cuda"),
+    _value("device=cuda:99", "device=cuda:99 is not allowed"),
+    _value("evaluation=everything", "allowed: clean, full"),
+    _value("evaluate_every=0", "evaluate_every" + _NUMBER),
+    _value("checkpoint_seconds=-1", "checkpoint_seconds" + _NUMBER),
+    _value("baseline=perhaps", "baseline=perhaps is not allowed"),
+    # the study
+    _value("study=", "study= is not allowed", name="study empty"),
+    _value("study=../../elsewhere", "study=../../elsewhere is not allowed"),
+    _value("study=..", r"study=\.\. is not allowed"),
+    _value("study=/absolute", "study=/absolute is not allowed"),
+    _value("study=a/b", "study=a/b is not allowed"),
+    _value("study=" + "a" * 300, r"study=a+\.\.\. is not allowed", name="study of 300 letters"),
+    _value("study='a\nb'", r"study=a\\nb is not allowed", name="study with a newline"),
+    _value("study=${oc.env:HOME}", "study=.* is not allowed"),
+    # the data
+    _value("dataset=imagenet", "allowed: cifar10, cifar100, digits"),
+    _value("dataset.name=imagenet", "dataset.name=imagenet is not allowed"),
+    _value("dataset.augment=rotate", "allowed: none, flip_crop"),
+    _value("dataset.validation=1", "dataset.validation" + _NUMBER),
+    _value("dataset.validation=0.001", "dataset.validation=0.001 is not allowed"),
+    _value("dataset.train_size=5", "from 10 "),
+    _value("dataset.train_size=1438", "to 1,437"),
+    _value("dataset.train_size=1000", "to 719", "dataset.validation=0.5", name="both sizes"),
+    _value("dataset.resize=16", "only with dataset=image_folder"),
+    _value("dataset.root=", "dataset.root= is not allowed"),
+    _value("dataset.root=/nowhere", "has no folder train/", "dataset=image_folder"),
+    # the network and the optimizer
+    _value("model=transformer", "allowed: cnn, preact_resnet18, torchvision"),
+    _value("model.name=torchvision", "model=torchvision chooses it"),
+    _value("model.channels=[4,4]", "three numbers"),
+    _value("model.channels=[4,4,many]", r"model.channels\[2\]=many is not allowed"),
+    _value("model.channels=[0,4,4]", r"model.channels=\[0,4,4\] is not allowed"),
+    _value("model.channels=[65536,65536,65536]", "GiB of memory to train"),
+    _value("model.dropout=1", "model.dropout" + _NUMBER),
+    _value("model.arch=resnet19", "allowed: resnet18", "model=torchvision"),
+    _value("model.arch=vit_b_16", "cannot be built for 1x8x8", "model=torchvision"),
+    _value("optimizer=lion", "allowed: adam, sgd"),
+    _value("optimizer.lr=0", "optimizer.lr" + _NUMBER),
+    _value("optimizer.lr=nan", "optimizer.lr" + _NUMBER),
+    _value("optimizer.momentum=1", "optimizer.momentum" + _NUMBER),
+    _value("optimizer.momentum=0", "optimizer.nesterov=true is not allowed"),
+    _value("optimizer.momentum=0.5", _UNKNOWN + "optimizer.name", "optimizer=adam", name="adam"),
+    _value("optimizer.betas=[0.9]", "two numbers", "optimizer=adam"),
+    _value("optimizer.schedule=linear", "allowed: one_cycle, cosine"),
+    _value("optimizer.milestones=[0.9,0.1]", "rising fractions"),
+    # keys and the command line
+    _value("alhpa=1", "alhpa " + _UNKNOWN),
+    _value("+foo=1", "foo " + _UNKNOWN),
+    _value("+model.foo=1", "model.foo " + _UNKNOWN + "model.name"),
+    _value("~alpha", "~alpha is not allowed"),
+    _value("model.depth=3", "model.depth " + _UNKNOWN + "model.name, model.channels"),
+    _value("alpha.beta=1", "is not allowed|is no key"),
+    _value("alpha", "Error parsing override 'alpha'"),
+    _value("=1", "see python -m hiddenmix.train --help"),
+    _value("layer='input", "layer='input"),
+    _value("layer=[input", "Error parsing override|see python"),
+    _value("alpha=${nothing}", "'nothing' not found"),
+    _value("alpha=${alpha}", "Recursive interpolation"),
+    _value("experiment=nope", "allowed: paper, paper_small"),
+    _value("hydra/launcher=nope", "hydra/launcher=nope is not allowed"),
+    _value("mode=siamese,triplet", "Ambiguous value"),
+    _value("--nope", "unrecognized arguments: --nope"),
+    _value("--config-name=nope", "Cannot find primary config 'nope'"),
+    _value("--config-dir=/nowhere", "'/nowhere' not found"),
+    # sweeps are refused whole
+    _value("layer=input,conv1,nope", "layer=nope is not allowed", "-m"),
+    _value("alpha=0.2,1.0,much", "alpha=much is not allowed", "-m"),
+    _value("study=a,../b", "study=../b is not allowed", "-m"),
+]
+
+
+def _outputs(action: Callable[[Path], object]) -> Prepare:
+    """`action` on the folder outputs/, which it need not find."""
+    return lambda folder: action(folder / "outputs")
+
+
+def _file(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("a file")
+
+
+def _link(path: Path) -> None:
+    """A link that leads out of outputs/."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    elsewhere = next(parent for parent in path.parents if parent.name == "outputs").parent
+    (elsewhere / "elsewhere").mkdir()
+    path.symlink_to(elsewhere / "elsewhere")
+
+
+def _study_json(content: Any) -> Prepare:
+    return lambda cell: (cell.parents[1] / "study.json").write_text(json.dumps(content))
+
+
+PLACES = [
+    Bad("outputs is a file", "outputs is not a folder", prepare=_outputs(_file)),
+    Bad(
+        "outputs is a link to nothing",
+        "outputs is not a folder",
+        prepare=_outputs(lambda path: path.symlink_to("nowhere")),
+    ),
+    Bad("study is a file", "is not a folder", prepare=lambda at: _file(at / "outputs/default")),
+    Bad("study is a link", "is a link", prepare=lambda at: _link(at / "outputs/default")),
+    *(
+        Bad(
+            f"study/{name} is a link",
+            f"outputs/default/{name} is a link",
+            prepare=lambda at, name=name: _link(at / "outputs/default" / name),
+        )
+        for name in ("cells", "locks", "hydra", "comparison", "report")
+    ),
+    Bad(
+        "study of an older version",
+        "study=default has format 0, this program writes 1",
+        before=Before.FINISHED,
+        prepare=_study_json({"format": 0, "commands": []}),
+    ),
+    Bad(
+        "study of a newer version",
+        "study=default has format 2, this program writes 1",
+        before=Before.FINISHED,
+        prepare=_study_json({"format": 2}),
+    ),
+    Bad(
+        "study.json is cut",
+        "already there",
+        gets=Gets.RECOVERED,
+        before=Before.FINISHED,
+        prepare=lambda cell: (cell.parents[1] / "study.json").write_text('{"format": 1, "com'),
+        same=True,
+    ),
+    Bad(
+        "evaluate: no such folder", "nowhere is no study", ("outputs/nowhere",), program="evaluate"
+    ),
+    Bad(
+        "report: no such folder", "nowhere is not a folder", ("outputs/nowhere",), program="report"
+    ),
+]
+
+
+def _change(name: str, change: Callable[[Any], Any]) -> Prepare:
+    def prepare(cell: Path) -> None:
+        path = cell / name
+        path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+    return prepare
+
+
+def _cut(name: str, share: float) -> Prepare:
+    def prepare(cell: Path) -> None:
+        content = (cell / name).read_bytes()
+        (cell / name).write_bytes(content[: int(len(content) * share)])
+
+    return prepare
+
+
+def _result(name: str, prepare: Prepare) -> Bad:
+    """A result that cannot be trusted: its network is trained again."""
+    return Bad(
+        name, "1 to train", (), Gets.RECOVERED, before=Before.FINISHED, prepare=prepare, same=True
+    )
+
+
+def _folder_for(name: str) -> Prepare:
+    def prepare(cell: Path) -> None:
+        (cell / name).unlink(missing_ok=True)
+        (cell / name).mkdir()
+
+    return prepare
+
+
+RESULTS = [
+    _result("result.json half-written", _cut("result.json", 0.5)),
+    _result("result.json empty", _cut("result.json", 0)),
+    _result("result.json is no object", _change("result.json", lambda _: [1])),
+    _result("result.json of an older version", _change("result.json", lambda r: r | {"format": 0})),
+    _result("result.json of another cell", _change("result.json", lambda r: r | {"cell": "x"})),
+    _result("result.json lacks test", _change("result.json", lambda r: r | {"test": {}})),
+    _result(
+        "result.json with NaN",
+        _change("result.json", lambda r: r | {"test": r["test"] | {"accuracy": float("nan")}}),
+    ),
+    _result(
+        "result.json nested 100,000 deep",
+        lambda cell: (cell / "result.json").write_text("[" * 100_000),
+    ),
+    _result(
+        "result.json is a link to itself",
+        lambda cell: (
+            (cell / "result.json").unlink(),
+            (cell / "result.json").symlink_to("result.json"),
+        ),
+    ),
+    Bad(
+        "result.json is a folder",
+        "failed: .*Is a directory.*result.json",
+        gets=Gets.FAILED,
+        before=Before.FINISHED,
+        prepare=_folder_for("result.json"),
+    ),
+    Bad(
+        "cell is a link",
+        "is a link",
+        before=Before.FINISHED,
+        prepare=lambda cell: (
+            cell.rename(cell.parents[3] / "elsewhere"),
+            cell.symlink_to(cell.parents[3] / "elsewhere"),
+        ),
+    ),
+    Bad(
+        "cell is a file",
+        "failed: .*(Not a directory|File exists)",
+        gets=Gets.FAILED,
+        before=Before.FINISHED,
+        prepare=lambda cell: (shutil.rmtree(cell), cell.write_text("a file")),
+    ),
+    Bad(
+        "metrics.jsonl damaged",
+        "already there",
+        gets=Gets.RECOVERED,
+        before=Before.FINISHED,
+        prepare=lambda cell: (cell / "metrics.jsonl").write_bytes(b"\xff{\n[1]\n"),
+    ),
+    Bad(
+        "evaluate: weights damaged",
+        "failed: model.safetensors is damaged",
+        ("outputs/default",),
+        Gets.FAILED,
+        Before.FINISHED,
+        _cut("model.safetensors", 0.9),
+        program="evaluate",
+    ),
+    Bad(
+        "evaluate: weights of another network",
+        "failed: model.safetensors is damaged, or not of the run",
+        ("outputs/default",),
+        Gets.FAILED,
+        Before.FINISHED,
+        lambda cell: (cell / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      "),
+        program="evaluate",
+    ),
+    Bad(
+        "evaluate: result of another configuration",
+        "holds no finished cells",
+        ("outputs/default",),
+        before=Before.FINISHED,
+        prepare=_change("result.json", lambda r: r | {"config": r["config"] | {"seed": 5}}),
+        program="evaluate",
+    ),
+]
+
+
+class Evil:
+    """Makes a folder `executed` where it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, ("executed",)
+
+
+def _checkpoint(name: str, prepare: Prepare, says: str = "warning: .*is not used") -> Bad:
+    """A checkpoint that cannot be used: the previous one is, or the network starts over."""
+    return Bad(
+        name, says, (), Gets.RECOVERED, before=Before.INTERRUPTED, prepare=prepare, same=True
+    )
+
+
+def signed(path: Path, payload: bytes) -> None:
+    """A checkpoint with the right digest, whatever it holds."""
+    cell = path.parent.name
+    digest = checkpoints._digest(cell, payload)
+    path.write_bytes(f"hiddenmix checkpoint 1 {cell} {digest}\n".encode() + payload)
+
+
+def _nan(cell: Path) -> None:
+    saved = checkpoints.load(cell, cell.name, print)
+    assert saved is not None
+    next(iter(saved["training"]["network"].values())).fill_(float("nan"))
+    checkpoints.save(cell, cell.name, saved)
+
+
+def _other_version(cell: Path) -> None:
+    path = cell / "checkpoint.pt"
+    path.write_bytes(path.read_bytes().replace(b"checkpoint 1 ", b"checkpoint 9 ", 1))
+
+
+def _other_configuration(cell: Path) -> None:
+    path = cell / "checkpoint.pt"
+    header, _, rest = path.read_bytes().partition(b"\n")
+    path.write_bytes(header.replace(b"-s0-", b"-s1-") + b"\n" + rest)
+
+
+CHECKPOINTS = [
+    _checkpoint("checkpoint cut", _cut("checkpoint.pt", 0.7)),
+    _checkpoint("checkpoint empty", _cut("checkpoint.pt", 0)),
+    _checkpoint("checkpoint with NaN", _nan, "it holds numbers that are not finite"),
+    _checkpoint("checkpoint of version 9", _other_version, "it has version 9, this program reads"),
+    _checkpoint(
+        "checkpoint of another configuration", _other_configuration, "belongs to another conf"
+    ),
+    Bad(
+        "checkpoint is a folder",
+        "failed: Not a directory: outputs/default/cells/.*/checkpoint.pt",
+        gets=Gets.FAILED,
+        before=Before.INTERRUPTED,
+        prepare=_folder_for("checkpoint.pt"),
+    ),
+    _checkpoint(
+        "checkpoint is a malicious pickle",
+        lambda cell: (cell / "checkpoint.pt").write_bytes(pickle.dumps(Evil())),
+    ),
+    _checkpoint(
+        "checkpoint is a malicious pickle with the right digest",
+        lambda cell: signed(cell / "checkpoint.pt", pickle.dumps(Evil())),
+    ),
+    _checkpoint(
+        "half a checkpoint that a kill left",
+        lambda cell: (cell / ".checkpoint.new.pt.abc.tmp").write_bytes(b"half"),
+        "resumed after epoch 1",
+    ),
+]
+
+FOLDER = (
+    *("dataset=image_folder", "dataset.root=images", "batch_size=4", "epochs=1", "repeats=1"),
+    *("model.channels=[4,4,4]", "model.width=8", "baseline=false"),
+)
+
+
+def _images(name: str, says: str, prepare: Prepare, gets: Gets = Gets.REFUSED) -> Bad:
+    return Bad(name, says, FOLDER, gets, Before.IMAGES, lambda at: prepare(at / "images"))
+
+
+def _damaged(name: str, content: bytes, says: str) -> Bad:
+    return _images(
+        f"image {name}",
+        f"train/dog/1.png {says}",
+        lambda root: (root / "train/dog/1.png").write_bytes(content),
+    )
+
+
+def _saved(name: str, image: Image.Image, suffix: str = "png") -> Bad:
+    """An image of an unusual kind that is converted."""
+    return _images(
+        f"image {name}",
+        "1 networks",
+        lambda root: image.save(root / f"train/dog/odd.{suffix}"),
+        Gets.RECOVERED,
+    )
+
+
+def _named(name: str) -> Prepare:
+    def prepare(root: Path) -> None:
+        path = root / "train" / "cat" / name
+        Image.fromarray(pixels(1)).save(root / "train/cat/0.png")
+        (root / "train/cat/0.png").rename(path)
+
+    return prepare
+
+
+DATA = [
+    _damaged("truncated", png(Image.fromarray(pixels(9)))[:-60], "cannot be read"),
+    _damaged("of 0 bytes", b"", "is empty"),
+    _damaged("that is text", b"words", "is not an image"),
+    _damaged("that is PostScript", POSTSCRIPT, "is not an image"),
+    _damaged("of 1x1 pixels", png(Image.fromarray(pixels(9, side=1))), "is 1x1 pixels"),
+    _damaged("of 20,000x20,000 pixels", huge_png(20_000), "is too large"),
+    _damaged("with a text bomb", text_bomb(), "cannot be read"),
+    _damaged("of another size", png(Image.fromarray(pixels(9, side=11))), "is 11x11 pixels"),
+    _saved("in CMYK", Image.fromarray(pixels(9)).convert("CMYK"), "jpg"),
+    _saved("with a palette", Image.fromarray(pixels(9)).convert("P")),
+    _saved("of 16 bits", Image.fromarray(np.full((10, 10), 40_000, np.uint16))),
+    _images(
+        "image folder without test/", "has no folder test/", lambda r: shutil.rmtree(r / "test")
+    ),
+    _images(
+        "class with 0 images",
+        "holds no image",
+        lambda r: (r / "train/dog/0.png").unlink() or (r / "train/dog/1.png").unlink(),
+    ),
+    _images("classes differ", "differ in classes", lambda r: (r / "train/bird").mkdir()),
+    _images(
+        "one class alone",
+        "two or more classes",
+        lambda r: [shutil.rmtree(r / split / "dog") for split in ("train", "test")],
+    ),
+    _images("a pipe", "is not a regular file", lambda r: os.mkfifo(r / "train/cat/pipe.png")),
+    _images(
+        "image is a link to itself",
+        "cannot be read",
+        lambda r: (r / "train/cat/loop.png").symlink_to("loop.png"),
+    ),
+    _images(
+        "folders in a loop of links",
+        "1 networks",
+        lambda r: (r / "train/cat/up").symlink_to("../cat"),
+        Gets.RECOVERED,
+    ),
+    _images("file name with a newline", "1 networks", _named("new\nline.png"), Gets.RECOVERED),
+    _images(
+        "file name not in UTF-8", "1 networks", _named(os.fsdecode(b"\xff.png")), Gets.RECOVERED
+    ),
+    _images(
+        "cache damaged",
+        "1 networks",
+        lambda r: (
+            (r / ".hiddenmix").mkdir(),
+            (r / ".hiddenmix/images-original.safetensors").write_bytes(b"\xff" * 100),
+        ),
+        Gets.RECOVERED,
+    ),
+    _images(
+        "cache is a malicious pickle",
+        "1 networks",
+        lambda r: (
+            (r / ".hiddenmix").mkdir(),
+            (r / ".hiddenmix/images-original.safetensors").write_bytes(pickle.dumps(Evil())),
+        ),
+        Gets.RECOVERED,
+    ),
+    _images(
+        "cache folder is a file",
+        "1 networks",
+        lambda r: (r / ".hiddenmix").write_text(""),
+        Gets.RECOVERED,
+    ),
+    Bad("mnist not there", "mnist is not complete", ("dataset=mnist", "dataset.download=false")),
+]
+
+ROWS = [*VALUES, *PLACES, *RESULTS, *CHECKPOINTS, *DATA]
+
+STUDY = ALONE
+"""The command that made the studies of `Before`, and that is given again."""
+
+
+def make_images(folder: Path) -> None:
+    """images/ in `folder`."""
+    make_folder(folder / "images", images=2)
