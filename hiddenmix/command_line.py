@@ -26,6 +26,8 @@ from hiddenmix.config import (
     show,
 )
 
+_CONFIGURATION = ("hydra", "omegaconf", "antlr4", "yaml")
+
 USER_MISTAKE = 2
 """Exit code of a command that was refused."""
 
@@ -37,7 +39,8 @@ def guarded(command: Callable[[], int]) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     keep_freed_memory()
     # Hydra would print its errors and a hint at full tracebacks itself; this makes it raise them.
-    full = os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    former = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         return command()
     except UserError as error:
@@ -48,11 +51,6 @@ def guarded(command: Callable[[], int]) -> int:
         # The reader went away (`| head`); Python would complain while closing the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (RecursionError, ValueError) as error:
-        # Such as an integer of 5,000 digits, which Hydra's parser does not expect.
-        if not _of_configuration(error):
-            raise
-        text = explain(error)
     except OSError as error:
         if error.errno is None:
             raise
@@ -65,22 +63,32 @@ def guarded(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("stopped by SIGINT\n")
         return 128 + signal.SIGINT
+    except Exception as error:
+        # Such as an integer of 5,000 digits, which Hydra's parser does not expect.
+        if not _of_configuration(error):
+            raise
+        first = (str(error).splitlines() or [""])[0]
+        text = f"the configuration is not understood: {show(first or type(error).__name__)}\n"
+        text += "  see python -m hiddenmix.train --help"
     except BaseException as error:
         if getattr(error, "exit_code", None) is None:
             raise
         sys.stderr.write(f"stopped by {error}; the same command goes on from here\n")
         return int(error.exit_code)  # type: ignore[attr-defined]
     finally:
-        os.environ["HYDRA_FULL_ERROR"] = full
+        if former is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = former
     sys.stderr.write("\n".join(text.splitlines()[:2]) + "\n")
     return USER_MISTAKE
 
 
 def _of_configuration(error: BaseException) -> bool:
-    """Whether Hydra or OmegaConf raised `error`, not this package."""
+    """Whether Hydra, or what it reads configurations with, raised `error`, not this package."""
     rooms = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
     packages = [str(room).split(".", maxsplit=1)[0] for room in rooms]
-    known = [name for name in packages if name in ("hydra", "omegaconf", "antlr4", "hiddenmix")]
+    known = [name for name in packages if name in _CONFIGURATION or name == "hiddenmix"]
     return bool(known) and known[-1] != "hiddenmix"
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from hiddenmix import evaluate, report
 
-from .bad_input import ROWS, STUDY, Bad, Before, Gets, make_images
+from .bad_input import ROWS, STUDY, make_images
+from .bad_values import Bad, Before, Gets
 from .commands import Command, Ended, at_step, cells, command, outcome
 
 PLACES = {"outputs", "images", "home"}

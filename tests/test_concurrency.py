@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from hiddenmix import experiment
 from hiddenmix.store import Cell
 
 from .commands import (
@@ -80,7 +79,7 @@ def test_a_killed_owner_leaves_its_network_to_those_who_wait(tmp_path: Path) -> 
 
 def lock_elsewhere(monkeypatch: pytest.MonkeyPatch, name: str, looks: int, then: Any) -> None:
     """Let the cell `name` seem locked for the first `looks` looks at it; `then` is done at its end."""
-    acquire = experiment.Cell.locked
+    acquire = Cell.locked
     seen = 0
 
     def locked(self: Cell, timeout: float = 0.0) -> Any:

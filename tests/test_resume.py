@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -336,7 +337,7 @@ def test_checkpoints_are_written_at_a_bounded_rate(
         saves.append(clock.now)
         clock.now += 0.05
 
-    monkeypatch.setattr(saving.time, "monotonic", clock)
+    monkeypatch.setattr(saving, "time", SimpleNamespace(monotonic=clock))
     monkeypatch.setattr(checkpoints, "save", save)
     inner = saving.Saver.due
 

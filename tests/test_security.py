@@ -2,7 +2,6 @@
 
 import ast
 import io
-import os
 import pickle
 import subprocess
 import sys
@@ -122,10 +121,10 @@ def test_yaml_tags_do_not_execute(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) <= 2
-    assert os.listdir(tmp_path) == ["conf"]
+    assert [path.name for path in tmp_path.iterdir()] == ["conf"]
 
 
 def test_only_the_study_is_written(run: Command, tmp_path: Path) -> None:
     assert run(*ALONE, "study=here").code == 0
-    assert os.listdir(tmp_path) == ["outputs"]
-    assert os.listdir(tmp_path / "outputs") == ["here"]
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+    assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["here"]
