@@ -277,6 +277,9 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
 }
 
 
+_LISTS = ("model.channels", "optimizer.milestones", "optimizer.betas")
+
+
 def allowed(key: str) -> str:
     """What `key` accepts, in words, for an error message."""
     if key in _CHOICES:
@@ -310,9 +313,14 @@ def check(config: Config) -> None:
     for key, (low, high, inclusive) in _RANGES.items():
         value = _value(config, key)
         numbers = value if isinstance(value, list) else [value]
+        # An interpolation may put anything in the place of a list.
+        if value is not None and isinstance(value, list) != (key in _LISTS):
+            raise ConfigError(key, value, allowed(key))
         for number in numbers:
             if number is None:
                 continue
+            if not isinstance(number, (int, float)):
+                raise ConfigError(key, value, allowed(key))
             # NaN is within no bounds.
             if not low <= number <= high or (number == low and not inclusive):
                 raise ConfigError(key, value, allowed(key))

@@ -49,7 +49,8 @@ class Saver:
         }
         checkpoints.save(self.cell.folder, self.cell.id, state)
         self._saved_at = time.monotonic()
-        self._cost = self._saved_at - started
+        # A slow save is remembered for a while, lest a fast one between slow ones mislead.
+        self._cost = max(self._saved_at - started, self._cost / 2)
 
     @contextmanager
     def measurement(self, interrupts: Interrupts) -> Iterator[None]:

@@ -112,6 +112,10 @@ def outcome(arguments: list[str]) -> Config | None:
 @example(["layer=" + "[" * 300 + "]" * 300])
 @example(["dataset.title=\ud800"])
 @example(["alpha=1", "~alpha"])
+@example(["dataset=[0]"])
+@example(["optimizer.milestones=[[]]"])
+@example(["optimizer.milestones=${alpha}"])
+@example(["model.channels=${alpha}"])
 @example(["model.width=65536", "model.channels=[65536,65536,65536]"])
 @given(overrides)
 def test_any_overrides_are_accepted_or_refused_in_two_lines(
