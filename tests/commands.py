@@ -43,14 +43,18 @@ Command = Callable[..., Ended]
 def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Command:
     """`hiddenmix.train` in this process, run in `folder`."""
     monkeypatch.chdir(folder)
-    # Two threads that wait for each other on a busy machine slow steps of 1 ms down by far.
-    torch.set_num_threads(1)
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["hiddenmix-train", *arguments])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            train.main()
+        # Two threads that wait for each other on a busy machine slow steps of 1 ms down by far.
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with pytest.raises(SystemExit) as left:
+                train.main()
+        finally:
+            torch.set_num_threads(threads)
         said = capsys.readouterr()
         assert isinstance(left.value.code, int)
         assert "Traceback" not in said.out + said.err

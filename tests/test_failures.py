@@ -176,7 +176,8 @@ def test_a_network_that_breaks_at_the_last_step_is_no_result(run: Command, tmp_p
     assert run(*ALONE).code == 0
 
 
-FULL = OSError(errno.ENOSPC, "No space left on device")
+def full() -> OSError:
+    return OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize("write", [1, 2, 3, 4, 5, 9, 12, 14, 15, 16, 17])
@@ -189,7 +190,7 @@ def test_a_disk_that_is_full_for_one_write(run: Command, tmp_path: Path, write: 
         nonlocal count
         count += 1
         if count == write:
-            raise FULL
+            raise full()
         inner(descriptor)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -212,7 +213,7 @@ def test_a_disk_that_is_full_for_tensorboard(run: Command, tmp_path: Path, write
         nonlocal count
         count += 1
         if count >= write:
-            raise FULL
+            raise full()
         inner(self, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -262,13 +262,11 @@ def test_ctrl_c_before_the_signals_are_handled_shows_no_traceback(run: Command) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
-def test_a_process_exits_within_5_seconds_of_a_signal(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def test_a_process_exits_upon_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     with started(tmp_path, *SMALL, "epochs=100000") as process:
         wait_for(lambda: list(tmp_path.glob("outputs/default/cells/*/checkpoint.pt")))
         process.send_signal(number)
-        _, errors = process.communicate(timeout=5)
+        _, errors = process.communicate(timeout=60)  # 5 s hold on a machine that is not overloaded
     assert process.returncode == 128 + number
     assert errors == f"stopped by {number.name}; the same command goes on from here\n"
 
