@@ -167,7 +167,7 @@ def canvas(
     width: float,
     bottom: float = 0.85,
     between: Sequence[float] = (0.75,),
-    left: float = 0.65,
+    left: float = 0.85,
     right: float = 0.2,
     share: str = "",
 ) -> tuple[Figure, list[list[Axes]]]:
