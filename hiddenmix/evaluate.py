@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from hiddenmix.command_line import guarded
-from hiddenmix.config import UserError, from_plain, show
+from hiddenmix.composition import from_plain
+from hiddenmix.config import UserError, show
 from hiddenmix.results import clean
 
 if TYPE_CHECKING:

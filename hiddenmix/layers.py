@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from hiddenmix.command_line import guarded
-from hiddenmix.config import Config, config_folder, from_hydra, register
+from hiddenmix.composition import config_folder, from_hydra, register
+from hiddenmix.config import Config
 
 USAGE = """usage: python -m hiddenmix.layers [model=...] [dataset=...] [key=value ...]
 

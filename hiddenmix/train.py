@@ -23,7 +23,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hiddenmix.command_line import guarded
-from hiddenmix.config import Config, UserError, config_folder, from_hydra, register, show
+from hiddenmix.composition import config_folder, from_hydra, register
+from hiddenmix.config import Config, UserError, show
 
 _BASIC = "hydra._internal.core_plugins.basic_"
 

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from hiddenmix import config as config_room
 from hiddenmix import train
 from hiddenmix.cells import make_plan
+from hiddenmix.composition import config_folder, from_hydra, from_plain, register
 from hiddenmix.config import (
     DATASETS,
     AdamConfig,
@@ -18,10 +19,6 @@ from hiddenmix.config import (
     DatasetConfig,
     PreactResNet18Config,
     TorchvisionConfig,
-    config_folder,
-    from_hydra,
-    from_plain,
-    register,
 )
 
 CONF = Path(__file__).parent.parent / "conf"

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hiddenmix import experiment
 from hiddenmix.cells import cell_id, make_plan
 from hiddenmix.command_line import guarded
-from hiddenmix.config import Config, check, config_folder, from_hydra, from_plain, register
+from hiddenmix.composition import config_folder, from_hydra, from_plain, register
+from hiddenmix.config import Config, check
 
 from .commands import ALONE, Command, command
 
