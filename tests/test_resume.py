@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -68,6 +68,19 @@ def failing_once(module: Any, name: str, call: int, action: Callable[[], object]
     return patched
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Signals at their defaults: under nohup, SIGHUP is ignored, and then the program heeds none."""
+    former = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        if former[number] is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in former.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal_ends_the_step_and_the_next_run_goes_on(
     run: Command, tmp_path: Path, number: signal.Signals
