@@ -97,7 +97,7 @@ def _read(path: Path, found: Scan) -> NDArray[np.uint8] | None:
             images: NDArray[np.uint8] = file.get_tensor(_TENSOR)
             if file.metadata()["crc32"] != str(zlib.crc32(images.data)):
                 return None
-    except Exception:
+    except Exception:  # however it is damaged, a cache can be built again from the images
         return None
     return images
 

@@ -64,7 +64,7 @@ def _leave_on_error(action: Any) -> Any:
 
     try:
         code = guarded(command)
-    except Exception:
+    except Exception:  # a bug: Hydra would turn it into a warning and go on
         traceback.print_exc()
         sys.exit(1)
     if code:
