@@ -104,7 +104,8 @@ class _Mix(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weights: Tensor, index: Tensor) -> Tensor:
         ctx.save_for_backward(weights, index)
-        return _weighted_gather(maps, weights, index)
+        # Not a view, as autograd sees it: the next module may write in place (torchvision's ReLUs).
+        return _weighted_gather(maps, weights, index).data
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:

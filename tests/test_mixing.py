@@ -9,6 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models import resnet18
 
 from hiddenmix import mixing
 from hiddenmix.config import CnnConfig
@@ -264,3 +265,32 @@ def test_wrong_draw_is_refused(arguments: dict[str, object]) -> None:
     draw: Callable[..., mixing.Draw] = mixing.draw
     with pytest.raises(ValueError, match=r"mode=|lam=|alpha"):
         draw(np.random.default_rng(0), 4, **arguments)
+
+
+@pytest.mark.parametrize("layer", ["bn1", "layer1.0.bn2", "layer2.0.conv1"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_next_module_may_write_in_place(layer: str, layout: torch.memory_format) -> None:
+    """torchvision's residual blocks add and rectify in place; compared with autograd's own indexing."""
+    with default_generators(0, "init"):
+        network = resnet18(num_classes=3).to(memory_format=layout)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(6, 3, 32, 32, generator=generator).to(memory_format=layout)
+    labels = torch.randint(3, (6,), generator=generator)
+    draw = draw_for("triplet", "sample", 6)
+
+    def indexed(module: nn.Module, args: object, maps: Tensor) -> Tensor:
+        columns = draw.weights[:, :, None, None, None]
+        return torch.stack([w * maps[i] for w, i in zip(columns, draw.index, strict=True)]).sum(0)
+
+    handle = network.get_submodule(layer).register_forward_hook(indexed)
+    expected = mixing.mixed_cross_entropy(network(images), labels, draw)
+    handle.remove()
+    with mixing.mixing_at(network, layer, draw):
+        loss = mixing.mixed_cross_entropy(network(images), labels, draw)
+    torch.testing.assert_close(loss, expected)
+    pairs = zip(gradients(network, loss), gradients(network, expected), strict=True)
+    for (
+        ours,
+        theirs,
+    ) in pairs:  # BatchNorm over the last stage's six single pixels amplifies rounding
+        torch.testing.assert_close(ours, theirs, atol=3e-4, rtol=1e-2)
