@@ -16,6 +16,10 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from hiddenmix.cell_training import mixed_pictures
+from hiddenmix.config import CnnConfig, Config, SgdConfig
+from hiddenmix.data import load
+from hiddenmix.models import build
 from hiddenmix.tracking import CellBoard, clear, compare, image_grid
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -35,6 +39,21 @@ def write_cell(folder: Path, layer: str, seed: int, accuracy: float) -> None:
             board.epoch({"epoch": epoch, "loss": 1 / epoch, "test_accuracy": accuracy})
         parameters = {"layer": layer, "mode": "siamese", "alpha": 1.0, "seed": seed}
         board.result(parameters, {"final/accuracy": accuracy, "shift/noise_0.1": 0.5}, 3)
+
+
+def test_the_picture_of_a_layer_is_its_own_map_not_what_the_next_module_makes_of_it() -> None:
+    """The ReLU after `conv1.norm` writes in place."""
+    config = Config(optimizer=SgdConfig(), layer="conv1.norm")
+    config.model = CnnConfig(channels=[4, 6, 8], width=16)
+    network = build(config.model, (1, 8, 8), 10)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    partners, mixed, maps = mixed_pictures(network, load(config.dataset), config)
+    assert partners.shape == (2, 8, 1, 8, 8)
+    assert mixed.shape == (8, 1, 8, 8)
+    assert maps is not None
+    assert maps.shape == (8, 4, 8, 8)
+    assert float(maps.min()) < 0
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
 def test_a_resumed_cell_holds_each_epoch_once(tmp_path: Path) -> None:
