@@ -29,7 +29,7 @@ class AugmentationDraws:
     left: Tensor
     """Int64 [N]: first column of the crop, likewise."""
 
-    def __getitem__(self, batch: slice) -> "AugmentationDraws":
+    def __getitem__(self, batch: slice | Tensor) -> "AugmentationDraws":
         return AugmentationDraws(self.flip[batch], self.top[batch], self.left[batch])
 
 

@@ -98,7 +98,16 @@ def _start(cell: Cell, data: Data, run: Run) -> tuple[Training, dict[str, Any], 
         with randomness.default_generators(cell.config.seed, "init"):
             network = models.build(cell.config.model, shape, len(data.classes))
         images, labels = data.train.images, data.train.labels
-        return Training(network, images, labels, data.mean, data.std, cell.config, run.device)
+        return Training(
+            network,
+            images,
+            labels,
+            data.mean,
+            data.std,
+            cell.config,
+            run.device,
+            say=run.display.say,
+        )
 
     def warn(text: str) -> None:
         run.display.say(f"warning: {text}")
@@ -316,7 +325,8 @@ def mixed_pictures(network: nn.Module, data: Data, config: Config) -> _Pictures:
     maps: list[Tensor] = []
     if layer != "input":
         hook = network.get_submodule(layer).register_forward_hook(
-            lambda module, args, output: maps.append(output)
+            # A copy, for the next module may write in place.
+            lambda module, args, output: maps.append(output.clone())
         )
         training = network.training
         try:

@@ -1,4 +1,4 @@
-"""Trains one network: the epoch's draws, the step, and the state from which a step can be resumed.
+"""Trains one network: its step, in the form that suits the device, and the state to resume it from.
 
 `Training.run` yields after every step and reports each epoch; evaluating, logging and checkpoints are
 the caller's. Within an epoch the host never waits for the device: losses stay there until its end.
@@ -11,14 +11,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hiddenmix import mixing, randomness
-from hiddenmix.batches import AugmentationDraws, augment, draw_augmentation, normalise
+from hiddenmix.batches import augment, normalise
 from hiddenmix.config import AdamConfig, Config, OptimizerConfig, SgdConfig, layers
+from hiddenmix.draws import BatchDraws, EpochDraws, batch_bounds, draw_epoch
+from hiddenmix.recording import Place, Recorder, Recordings, cuda_graph
 from hiddenmix.schedules import learning_rates
 
 
@@ -53,85 +54,19 @@ class NonFiniteLossError(RuntimeError):
         )
 
 
-@dataclass(frozen=True)
-class EpochDraws:
-    """Everything random about one epoch but dropout, drawn before it starts. N images, K branches."""
+def build_optimizer(
+    config: OptimizerConfig, network: nn.Module, rate: Tensor | None = None
+) -> torch.optim.Optimizer:
+    """SGD or Adam over all parameters, in torch's fused form: one pass over the weights.
 
-    order: Tensor
-    """Int64 [1 or K, N]: which image stands at each position; K rows with independent partners."""
-
-    augmentation: list[AugmentationDraws | None]
-    """One for each row of `order`."""
-
-    weights: Tensor | None
-    """[K, steps] or, with `lam=sample`, [K, N]; None without mixing."""
-
-    partners: Tensor | None
-    """Int64 [K, N], positions within the batch; None without mixing or with independent partners."""
-
-    layer: list[str]
-    """The layer of each step."""
-
-
-def batch_bounds(images: int, batch_size: int) -> list[tuple[int, int]]:
-    """First and last-but-one position of each batch of an epoch over `images` images.
-
-    A remainder of a single image joins the batch before it, because BatchNorm has no variance of one.
+    `rate`, a scalar on the network's device, holds the learning rate of steps that are recorded.
     """
-    starts = list(range(0, images, batch_size))
-    if len(starts) > 1 and images - starts[-1] == 1:
-        starts.pop()
-    return list(zip(starts, [*starts[1:], images], strict=True))
-
-
-def draw_epoch(config: Config, epoch: int, images: int, device: torch.device) -> EpochDraws:
-    """The draws of `epoch` (from 0) for `images` training images, on `device`."""
-    seed, names = config.seed, layers(config)
-    bounds = batch_bounds(images, config.batch_size)
-    mixes = names != ["none"]
-    branches = mixing.BRANCHES[config.mode]
-    independent = mixes and config.partners == "independent"
-    order, augmentation = [], []
-    for row in range(branches if independent else 1):
-        order.append(randomness.stream(seed, "order", epoch, row).permutation(images))
-        generator = randomness.stream(seed, "augment", epoch, row)
-        augmentation.append(draw_augmentation(config.dataset.augment, generator, images, device))
-    weights = partners = None
-    chosen = [names[0]] * len(bounds)
-    if mixes:
-        generator = randomness.stream(seed, "mix", epoch)
-        count = images if config.lam == "sample" else len(bounds)
-        weights = mixing.draw_weights(generator, branches, config.alpha, count).to(device)
-        if not independent:
-            partners = _draw_partners(generator, branches, bounds).to(device)
-        # Drawn last, so that a list of layers sees the weights and partners of a single layer.
-        if len(names) > 1:
-            chosen = [names[i] for i in generator.integers(len(names), size=len(bounds))]
-    stacked = torch.from_numpy(np.stack(order)).to(device)
-    return EpochDraws(stacked, augmentation, weights, partners, chosen)
-
-
-def _draw_partners(
-    generator: np.random.Generator, branches: int, bounds: list[tuple[int, int]]
-) -> Tensor:
-    """`mixing.draw_partners` for every batch of an epoch, side by side: int64 [K, N]."""
-    *full, last = [stop - start for start, stop in bounds]
-    parts = []
-    if full:
-        rows = np.tile(np.arange(full[0]), (branches, len(full), 1))
-        generator.permuted(rows[1:], axis=2, out=rows[1:])
-        parts.append(torch.from_numpy(rows.reshape(branches, -1)))
-    parts.append(mixing.draw_partners(generator, branches, last))
-    return torch.cat(parts, dim=1)
-
-
-def build_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.Optimizer:
-    """SGD or Adam over all parameters, in torch's fused form: one pass over the weights."""
+    lr: Any = config.lr if rate is None else rate
     match config:
         case SgdConfig():
             return torch.optim.SGD(
                 network.parameters(),
-                lr=config.lr,
+                lr=lr,
                 momentum=config.momentum,
                 nesterov=config.nesterov,
                 weight_decay=config.weight_decay,
@@ -140,10 +75,11 @@ def build_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.
         case AdamConfig():
             return torch.optim.Adam(
                 network.parameters(),
-                lr=config.lr,
+                lr=lr,
                 betas=(config.betas[0], config.betas[1]),
                 weight_decay=config.weight_decay,
                 fused=True,
+                capturable=rate is not None and rate.is_cuda,
             )
         case _:
             raise TypeError(f"no optimizer for {type(config).__name__}")
@@ -156,6 +92,9 @@ class Form:
     compiled: bool
     """Whether its passes run through torch.compile."""
 
+    recorded: bool
+    """Whether its steps are recorded as CUDA graphs and replayed."""
+
     text: str
     """The form and the reason for it, in one line."""
 
@@ -163,16 +102,18 @@ class Form:
 def choose_form(config: Config, device: torch.device) -> Form:
     """What `compile` comes to on `device`; the layout is channels_last, the precision the user's."""
     layout = f"channels_last, {config.precision}"
+    cuda = device.type == "cuda"
     if config.compile is True:
-        return Form(True, f"form: compiled, {layout}: compile=true")
+        graphs = ", recorded as CUDA graphs" if cuda else ""
+        return Form(True, cuda, f"form: compiled{graphs}, {layout}: compile=true")
     if config.compile is False:
-        return Form(False, f"form: eager, {layout}: compile=false")
-    if device.type == "cpu":
-        # docs/performance.md: not faster than eager channels_last, and 25 s to compile a network.
-        reason = "compile does not pay on the CPU, where channels_last alone is as fast"
-    else:
-        reason = "compiling was not measured on this kind of device; compile=true asks for it"
-    return Form(False, f"form: eager, {layout}: {reason}")
+        return Form(False, False, f"form: eager, {layout}: compile=false")
+    if cuda:
+        reason = "one call launches a step, so that the GPU need not wait for Python"
+        return Form(False, True, f"form: eager, recorded as CUDA graphs, {layout}: {reason}")
+    # docs/performance.md: not faster than eager channels_last, and 25 s to compile a network.
+    reason = "compile does not pay on the CPU, where channels_last alone is as fast"
+    return Form(False, False, f"form: eager, {layout}: {reason}")
 
 
 class Training:
@@ -191,10 +132,15 @@ class Training:
         std: Tensor,
         config: Config,
         device: torch.device,
+        *,
+        say: Callable[[str], None] = lambda text: None,
+        recorder: Recorder | None = None,
     ) -> None:
+        """`say` is told what a user should know; `recorder` stands in for CUDA graphs (tests)."""
+        form = choose_form(config, device)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._compiled: Callable[[Tensor], Tensor] = self.network
-        if choose_form(config, device).compiled:
+        if form.compiled:
             # torch does not guard on hooks: without this, a network of the same code would run the
             # graph that was compiled for another one, without its mixing.
             torch.compiler.reset()
@@ -205,13 +151,22 @@ class Training:
         self._bounds = batch_bounds(len(images), config.batch_size)
         self.steps = len(self._bounds)
         self._rates = learning_rates(config.optimizer, config.epochs * self.steps)
-        self._optimizer = build_optimizer(config.optimizer, self.network)
+        self._recordings: Recordings | None = None
+        self._place: Place | None = None
+        if form.recorded or recorder is not None:
+            self._recordings = Recordings(self._placed_step, recorder or cuda_graph, device, say)
+            self._place = Place(self._rates, config.batch_size, device)
+        rate = None if self._place is None else self._place.rate
+        self._optimizer = build_optimizer(config.optimizer, self.network, rate)
         self._losses = torch.zeros(self.steps, device=device)
         self._seconds = 0.0
         self._generators: list[Tensor] | None = None
+        self._draws: EpochDraws | None = None
         self.epoch = 0
         self.step = 0
-        self._hooked = [name for name in layers(config) if name != "none"]
+        self._hooks = mixing.LayerMixing(
+            self.network, [name for name in layers(config) if name != "none"]
+        )
 
     def run(self) -> Iterator[Epoch | None]:
         """Train to the end; yields None after a step and an `Epoch` after the last of an epoch.
@@ -220,75 +175,107 @@ class Training:
         `NonFiniteLossError` at the end of the epoch in which the loss broke.
         """
         lent = randomness.default_generators(self._config.seed, "dropout", self._device)
-        hooks = mixing.LayerMixing(self.network, self._hooked)
-        with lent, hooks:
+        with lent, self._hooks:
             if self._generators is not None:
                 randomness.restore_generators(self._device, self._generators)
             self.network.train()
+            started = time.perf_counter()
+            draws = self._draw(self.epoch)
             while self.epoch < self._config.epochs:
-                started = time.perf_counter()
-                draws = draw_epoch(self._config, self.epoch, len(self._images), self._device)
+                self._begin_epoch(draws)
                 while self.step < self.steps:
-                    self._train_step(draws, hooks)
+                    self._train_step()
                     self.step += 1
                     if self.step < self.steps:
                         self._seconds += time.perf_counter() - started
                         yield None
                         started = time.perf_counter()
+                # Drawn before the losses are waited for: a GPU has steps to do meanwhile.
+                if self.epoch + 1 < self._config.epochs:
+                    draws = self._draw(self.epoch + 1)
                 losses = self.finite_losses()
                 self._seconds += time.perf_counter() - started
                 yield self._end_epoch(losses)
+                started = time.perf_counter()
 
-    def _train_step(self, draws: EpochDraws, hooks: mixing.LayerMixing) -> None:
+    def _draw(self, epoch: int) -> EpochDraws:
+        return draw_epoch(self._config, epoch, len(self._images), self._device)
+
+    def _begin_epoch(self, draws: EpochDraws) -> None:
+        if self._place is None or self._draws is None:
+            self._draws = draws
+        else:
+            self._draws.overwrite(draws)  # recorded steps read where the first epoch's draws lie
+        if self._place is not None:
+            self._place.set(self.epoch * self.steps, self.step, self._bounds)
+
+    def _train_step(self) -> None:
+        assert self._draws is not None
+        start, stop = self._bounds[self.step]
+        layer = self._draws.layer[self.step]
+        if self._recordings is not None:
+            self._recordings.run(stop - start, layer)
+            return
         rate = float(self._rates[self.epoch * self.steps + self.step])
         for group in self._optimizer.param_groups:
             group["lr"] = rate
+        batch = self._draws.batch(slice(self.step, self.step + 1), slice(start, stop))
+        self._losses[self.step] = self._update(batch, layer)
+
+    def _placed_step(self, size: int, layer: str) -> None:
+        """A step that takes all that changes from tensors: it can be recorded."""
+        assert self._draws is not None
+        assert self._place is not None
+        self._optimizer.zero_grad(set_to_none=True)  # of a recording that failed
+        batch = self._draws.batch(self._place.step, self._place.begin(size))
+        loss = self._update(batch, layer)
+        self._losses.index_copy_(0, self._place.step, loss.reshape(1))
+        self._place.advance(size)
+
+    def _update(self, batch: BatchDraws, layer: str) -> Tensor:
+        """Forward, backward and optimizer; returns the loss."""
         with self._autocast():
-            loss = self._loss(draws, hooks)
+            loss = self._loss(batch, layer)
         loss.backward()
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        self._losses[self.step] = loss.detach()
+        return loss.detach()
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self._config.precision == "bf16":
             return torch.autocast(self._device.type, dtype=torch.bfloat16)
         return nullcontext()
 
-    def _batch(self, draws: EpochDraws, row: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        chosen = draws.order[row, start:stop]
-        images = self._images.index_select(0, chosen)
-        augmentation = draws.augmentation[row]
+    def _images_and_labels(self, batch: BatchDraws, row: int) -> tuple[Tensor, Tensor]:
+        images = self._images.index_select(0, batch.order[row])
+        augmentation = batch.augmentation[row]
         if augmentation is not None:
-            images = augment(images, augmentation[start:stop])
+            images = augment(images, augmentation)
         # channels_last is the layout of the fast convolutions on the CPU and on tensor cores.
         floats = normalise(images, self._mean, self._std, torch.channels_last)
-        return floats, self._labels.index_select(0, chosen)
+        return floats, self._labels.index_select(0, batch.order[row])
 
-    def _loss(self, draws: EpochDraws, hooks: mixing.LayerMixing) -> Tensor:
-        start, stop = self._bounds[self.step]
-        images, labels = self._batch(draws, 0, start, stop)
-        if draws.weights is None:
+    def _loss(self, batch: BatchDraws, layer: str) -> Tensor:
+        images, labels = self._images_and_labels(batch, 0)
+        if batch.weights is None:
             return F.cross_entropy(self._compiled(images), labels)
-        columns = (start, stop) if self._config.lam == "sample" else (self.step, self.step + 1)
-        weights = draws.weights[:, columns[0] : columns[1]]
-        layer = draws.layer[self.step]
-        if draws.partners is not None:
-            draw = mixing.Draw(weights, draws.partners[:, start:stop])
-            hooks.arm(layer, lambda maps: mixing.mix(maps, draw))
+        weights = batch.weights
+        unmixed = [(images, labels)]
+        if batch.partners is not None:
+            draw = mixing.Draw(weights, batch.partners)
+            self._hooks.arm(layer, lambda maps: mixing.mix(maps, draw))
             logits = self._compiled(images)
-            hooks.disarm()
+            self._hooks.disarm()
             loss = mixing.mixed_cross_entropy(logits, labels, draw)
-            unmixed = [(images, labels)]
         else:
-            unmixed = [(images, labels)]
-            unmixed += [self._batch(draws, row, start, stop) for row in range(1, len(draws.order))]
+            unmixed += [self._images_and_labels(batch, row) for row in range(1, len(batch.order))]
             others = [
-                mixing.branch_maps(self.network, hooks, layer, branch) for branch, _ in unmixed[1:]
+                mixing.branch_maps(self.network, self._hooks, layer, branch)
+                for branch, _ in unmixed[1:]
             ]
-            hooks.arm(layer, lambda maps: mixing.mix_branches([maps, *others], weights))
+            self._hooks.arm(layer, lambda maps: mixing.mix_branches([maps, *others], weights))
             logits = self.network(images)
-            hooks.disarm()
+            self._hooks.disarm()
             branch_labels = torch.stack([each for _, each in unmixed])
             loss = mixing.branch_cross_entropy(logits, branch_labels, weights)
         if self._config.originals > 0:
@@ -335,6 +322,9 @@ class Training:
         """Continue from what `state` returned, before `run` is first called."""
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
+        if self._place is not None:
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._place.rate
         self._generators = state["generators"]
         self.epoch, self.step = state["epoch"], state["step"]
         self._losses[: self.step] = state["losses"].to(self._device)

@@ -14,9 +14,10 @@ from torch.nn import functional as F
 
 from hiddenmix import mixing
 from hiddenmix.config import AdamConfig, CnnConfig, Config, DatasetConfig, SgdConfig
+from hiddenmix.draws import batch_bounds, draw_epoch
 from hiddenmix.models import build
 from hiddenmix.randomness import default_generators
-from hiddenmix.training import Epoch, NonFiniteLossError, Training, batch_bounds, draw_epoch
+from hiddenmix.training import Epoch, NonFiniteLossError, Training
 
 CPU = torch.device("cpu")
 GOLDEN = Path(__file__).parent / "golden_losses.json"
