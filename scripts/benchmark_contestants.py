@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hiddenmix import mixing
 from hiddenmix.config import CnnConfig, Config, ModelConfig, PreactResNet18Config, SgdConfig
 from hiddenmix.models import build
 from hiddenmix.training import Training, build_optimizer
 
-SHAPE, CLASSES = (3, 32, 32), 10
+SIDE, CLASSES = 32, 10
 LAYERS = {"cnn": "conv1", "preact_resnet18": "layer1"}
 """Where each network is mixed."""
 
@@ -33,11 +34,17 @@ class Bench:
     mean: Tensor
     std: Tensor
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of an image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
     def network(self) -> nn.Module:
         """A fresh network on the CPU, always the same weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return build(self.model, SHAPE, CLASSES)
+            return build(self.model, self.shape, CLASSES)
 
     def wait(self) -> None:
         """Until the device has done all that it was told."""
@@ -45,10 +52,10 @@ class Bench:
             torch.cuda.synchronize(self.device)
 
 
-def make_bench(model: str, batch: int, device: torch.device, count: int) -> Bench:
-    """`count` random images of CIFAR's size on `device`."""
+def make_bench(model: str, batch: int, device: torch.device, count: int, side: int = SIDE) -> Bench:
+    """`count` random images of CIFAR's size, or of another `side`, on `device`."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (count, *SHAPE), dtype=torch.uint8, generator=generator)
+    images = torch.randint(256, (count, 3, side, side), dtype=torch.uint8, generator=generator)
     labels = torch.randint(CLASSES, (count,), generator=generator)
     half, quarter = torch.full((3,), 0.5, device=device), torch.full((3,), 0.25, device=device)
     config: ModelConfig = CnnConfig() if model == "cnn" else PreactResNet18Config()
@@ -60,7 +67,7 @@ def bare(bench: Bench, *, channels_last: bool, compiled: bool = False, wait: boo
     layout = torch.channels_last if channels_last else torch.contiguous_format
     network = bench.network().to(bench.device, memory_format=layout)  # type: ignore[call-overload]
     optimizer = build_optimizer(SgdConfig(), network)
-    x = torch.randn(bench.batch, *SHAPE).to(bench.device, memory_format=layout)
+    x = torch.randn(bench.batch, *bench.shape).to(bench.device, memory_format=layout)
     y = bench.labels[: bench.batch]
     forward = torch.compile(network) if compiled else network
 
@@ -108,6 +115,33 @@ def trainer(bench: Bench, **settings: Any) -> Steps:
         for _ in range(count):
             next(run)
         bench.wait()
+
+    return steps
+
+
+class _Copy(torch.autograd.Function):
+    """Copies its input, and its gradient: the least that a mixing which returns a new map can do."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> Tensor:
+        return maps.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.clone()
+
+
+def copying(bench: Bench, layer: str) -> Steps:
+    """The trainer, siamese, with a copy of the map in the place of its mixture."""
+    train = trainer(bench, layer=layer)
+
+    def steps(count: int) -> None:
+        mix = mixing.mix
+        mixing.mix = lambda maps, draw: _Copy.apply(maps)
+        try:
+            train(count)
+        finally:
+            mixing.mix = mix
 
     return steps
 
@@ -198,6 +232,7 @@ def contestants(bench: Bench, *, compiled: bool, workers: int) -> dict[str, Call
             makers[f"trainer, {mode}{text}"] = partial(
                 trainer, bench, layer=layer, mode=mode, **extra
             )
+    makers["trainer, a copy of the map"] = lambda: copying(bench, layer)
     makers["DataLoader loop"] = lambda: conventional(bench, timm=False, workers=workers)
     makers["DataLoader loop, timm Mixup"] = lambda: conventional(bench, timm=True, workers=workers)
     return makers

@@ -1,5 +1,7 @@
 """The benchmark runs, and its numbers can be read; how fast anything is, no test says."""
 
+import dataclasses
+import importlib
 import json
 import subprocess
 import sys
@@ -9,8 +11,9 @@ import pytest
 import torch
 
 from hiddenmix import allocation
-from hiddenmix.config import Config
+from hiddenmix.config import Config, SgdConfig
 from hiddenmix.training import choose_form
+from tests.test_training import epochs, images_and_labels, small, training
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "benchmark.py"
 TINY = ["--rounds=2", "--steps=1", "--images=40", "--batch-size=16", "--workers=1"]
@@ -33,7 +36,7 @@ def test_the_benchmark_measures_every_contestant(tmp_path: Path) -> None:
     found = json.loads(file.read_text())
     assert found.keys() >= {"environment", "paper", "seconds", "ratios", "one_offs", "memory"}
     assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in found["seconds"].values())
-    assert sum("trainer" in name for name in found["seconds"]) == 7
+    assert sum("trainer" in name for name in found["seconds"]) == 8
     assert sum("DataLoader" in name for name in found["seconds"]) == 2
     assert all(one["low"] <= one["median"] <= one["high"] for one in found["ratios"].values())
     assert found["sweep"]["code"] == 0
@@ -80,3 +83,40 @@ def test_the_form_is_chosen_and_explained_in_a_line(
     assert form.text.startswith("form: compiled" if compiled else "form: eager")
     assert "channels_last, bf16: " in form.text
     assert "\n" not in form.text
+
+
+@pytest.mark.parametrize("mode", ["siamese", "triplet"])
+def test_stacked_networks_are_the_networks_alone(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same draws for each network; grouped convolutions round differently."""
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    stacked = importlib.import_module("benchmark_stacked")
+    one = small(mode=mode, lam="batch", optimizer=SgdConfig(lr=0.1, schedule="constant"))
+    configs = [dataclasses.replace(one, seed=seed) for seed in range(3)]
+    images, labels = images_and_labels(48)
+    mean, std = torch.tensor([0.5]), torch.tensor([0.3])
+    alone = [training(config, 48) for config in configs]
+    networks = [training(config, 48).network for config in configs]
+    together = stacked.Stacked(networks, images, labels, mean, std, configs)
+    losses = torch.stack([loss for epoch in range(2) for loss in together.epoch(epoch)], dim=1)
+    for number, trained in enumerate(alone):
+        expected = [each.loss for each in epochs(trained.run())]
+        assert losses[number].reshape(2, 3).mean(1).tolist() == pytest.approx(expected, rel=1e-3)
+        for name, value in trained.network.state_dict().items():
+            ours = (together.parameters | together.buffers)[name][number]
+            torch.testing.assert_close(ours, value, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_many_networks_are_measured_in_every_way(tmp_path: Path) -> None:
+    file = tmp_path / "many.json"
+    script = SCRIPT.with_name("benchmark_many.py")
+    tiny = ["--networks", "1", "2", "--side=8", "--batch-size=8", "--rounds=1", "--steps=1"]
+    command = [sys.executable, str(script), *tiny, "--device=cpu", f"--json={file}"]
+    subprocess.run(command, check=True, capture_output=True)
+    found = json.loads(file.read_text())["seconds"]
+    assert found.keys() == {"1", "2"}
+    for ways in found.values():
+        assert ways.keys() == {"alone", "stacked", "processes"}
+        assert all(len(rounds) == 1 and rounds[0] > 0 for rounds in ways.values())
