@@ -36,7 +36,6 @@ def check_requests(configs: Sequence[Config]) -> None:
     data that is not there, an unknown layer or device, a folder that cannot be written. Raises
     `UserError`."""
     descriptions: dict[str, Description] = {}
-    available: dict[str, list[models.Layer]] = {}
     for config in configs:
         choose_device(config.device, 0)
         check_study(OUTPUTS / config.study)
@@ -51,11 +50,8 @@ def check_requests(configs: Sequence[Config]) -> None:
             raise ConfigError(
                 "batch_size", config.batch_size, f"2 to {description.train_size} training images"
             )
-        key = dataset + repr(config.model)
-        if key not in available:
-            available[key] = layers_of(config.model, description)
         names = [name for name in layers(config) if name != "none"]
-        models.check_layers(names, available[key])
+        models.check_layers(names, layers_of(config.model, description))
 
 
 def load_data(configs: Sequence[Config]) -> None:
@@ -67,8 +63,18 @@ def load_data(configs: Sequence[Config]) -> None:
             _Loaded(Console(highlight=False), choose_device(config.device, 0)).get(config)
 
 
+_LAYERS: dict[tuple[str, str], list[models.Layer]] = {}
+
+
 def layers_of(model: ModelConfig, description: Description) -> list[models.Layer]:
     """The layers of a network for images of `description` that can be mixed."""
+    key = repr(model), repr(description)
+    if key not in _LAYERS:
+        _LAYERS[key] = _find_layers(model, description)
+    return _LAYERS[key]
+
+
+def _find_layers(model: ModelConfig, description: Description) -> list[models.Layer]:
     try:
         with torch.device("meta"):  # counts the weights without making them
             network = models.build(model, description.shape, description.classes)
