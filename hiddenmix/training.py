@@ -179,24 +179,31 @@ class Training:
             if self._generators is not None:
                 randomness.restore_generators(self._device, self._generators)
             self.network.train()
+            try:
+                yield from self._epochs()
+            finally:
+                # They refer back to this training, and hold the GPU's memory as long as it lives.
+                self._recordings = None
+
+    def _epochs(self) -> Iterator[Epoch | None]:
+        started = time.perf_counter()
+        draws = self._draw(self.epoch)
+        while self.epoch < self._config.epochs:
+            self._begin_epoch(draws)
+            while self.step < self.steps:
+                self._train_step()
+                self.step += 1
+                if self.step < self.steps:
+                    self._seconds += time.perf_counter() - started
+                    yield None
+                    started = time.perf_counter()
+            # Drawn before the losses are waited for: a GPU has steps to do meanwhile.
+            if self.epoch + 1 < self._config.epochs:
+                draws = self._draw(self.epoch + 1)
+            losses = self.finite_losses()
+            self._seconds += time.perf_counter() - started
+            yield self._end_epoch(losses)
             started = time.perf_counter()
-            draws = self._draw(self.epoch)
-            while self.epoch < self._config.epochs:
-                self._begin_epoch(draws)
-                while self.step < self.steps:
-                    self._train_step()
-                    self.step += 1
-                    if self.step < self.steps:
-                        self._seconds += time.perf_counter() - started
-                        yield None
-                        started = time.perf_counter()
-                # Drawn before the losses are waited for: a GPU has steps to do meanwhile.
-                if self.epoch + 1 < self._config.epochs:
-                    draws = self._draw(self.epoch + 1)
-                losses = self.finite_losses()
-                self._seconds += time.perf_counter() - started
-                yield self._end_epoch(losses)
-                started = time.perf_counter()
 
     def _draw(self, epoch: int) -> EpochDraws:
         return draw_epoch(self._config, epoch, len(self._images), self._device)

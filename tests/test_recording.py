@@ -5,6 +5,8 @@ the same on the CPU, so a learning rate, batch or weight that a step took from P
 """
 
 import dataclasses
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -155,6 +157,19 @@ def test_what_cannot_be_recorded_is_trained_unrecorded_and_said() -> None:
         "stream is capturing"
     )
     assert len(said) == 2  # batches of 16 and of 2
+
+
+def test_a_recorded_training_is_freed_when_it_is_done() -> None:
+    """Not by the garbage collector some time later: a graph holds the memory of a whole step."""
+    recorded = training(small(layer="conv1"), recorder=Tapes())
+    epochs(recorded.run())
+    gone = weakref.ref(recorded)
+    gc.disable()
+    try:
+        del recorded
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_the_form_says_whether_steps_are_recorded() -> None:
