@@ -45,7 +45,8 @@ class Networks:
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(name)
-        images = arguments.batch_size * arguments.steps
+        # An epoch is four turns: at its end the trainer waits for the device.
+        images = arguments.batch_size * arguments.steps * 4
         self.bench = make_bench("cnn", arguments.batch_size, self.device, images, arguments.side)
         self.steps = arguments.steps
         optimizer = SgdConfig(schedule="constant")
