@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hiddenmix import atomic, checkpoints, evaluation, mixing, models, randomness, tracking
 from hiddenmix.batches import normalise
-from hiddenmix.cells import image_mixup, is_plain, model_name, plain, setting_key
+from hiddenmix.cells import data_title, image_mixup, is_plain, model_name, plain, setting_key
 from hiddenmix.config import Config, layers
 from hiddenmix.data import Data
 from hiddenmix.display import Display
@@ -212,7 +212,7 @@ def _measured(network: nn.Module, data: Data, run: Run, saver: Saver) -> dict[st
         "baseline": None if is_plain(config) else setting_key(image_mixup(config)),
         "plain": setting_key(plain(config)),
         "dataset": config.dataset.name,
-        "title": config.dataset.title or config.dataset.name,
+        "title": data_title(config),
         "model": model_name(config),
         "layer": "+".join(layers(config)),
         "mode": mixing_keys[0],

@@ -39,6 +39,15 @@ def identity(config: Config) -> dict[str, Any]:
     return content
 
 
+def data_title(config: Config) -> str:
+    """What reports call the data: the title, the image folder's own name, or the set's."""
+    dataset = config.dataset
+    if dataset.title is not None:
+        return dataset.title
+    folder = os.path.basename(os.path.abspath(dataset.root))  # noqa: PTH100, PTH119  # of a name alone
+    return folder if dataset.name == "image_folder" and folder else dataset.name
+
+
 def is_plain(config: Config) -> bool:
     """Whether the setting trains without mixing ("ERM")."""
     return layers(config) == ["none"]

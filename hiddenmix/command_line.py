@@ -100,6 +100,12 @@ def explain(error: BaseException) -> str:
         options = re.search(rf"Available options in '{re.escape(group)}':\n((?:\t.*\n?)*)", text)
         names = ", ".join(options.group(1).split()) if options else "see --help"
         return f"{group}={show(name)} is not allowed\n  allowed: {names}"
+    if found := re.search(r"Ambiguous value for argument '([^=]+)=(.*)'", text):
+        key, values = found.groups()
+        return (
+            f"{show(key)}={show(values)} is more than one value\n"
+            f"  add -m to train each of them; one list is written {show(key)}=[{show(values)}]"
+        )
     key = _key(text)
     wrong = r"could not be converted|not a|Incompatible value|Cannot convert|not Optional"
     if key and re.search(wrong, text):

@@ -274,6 +274,11 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
 }
 
 
+_WHOLE = (
+    *("seed", "repeats", "epochs", "batch_size", "evaluate_every", "dataset.train_size"),
+    *("dataset.split_seed", "dataset.resize", "model.width", "model.channels"),
+)
+
 _LISTS = ("model.channels", "optimizer.milestones", "optimizer.betas")
 
 
@@ -283,7 +288,8 @@ def allowed(key: str) -> str:
         return ", ".join(_CHOICES[key])
     if key in _RANGES:
         low, high, inclusive = _RANGES[key]
-        return f"a number {'from' if inclusive else 'above'} {low:g} to {high:.10g}"
+        kind = "whole number" if key in _WHOLE else "number"
+        return f"a {kind} {'from' if inclusive else 'above'} {low:g} to {high:.10g}"
     return {
         "layer": "none, input, a layer's name, or a list such as [input,conv1]",
         "compile": "auto, true, false",

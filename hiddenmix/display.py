@@ -75,14 +75,16 @@ class Display:
             self.say(f"{name}: epoch {number}/{epochs}  {note}")
 
     def end(self, name: str, text: str, *, trained: bool) -> None:
-        """A network is done; the first one tells how long the rest will take."""
+        """A network is done; the second one tells how long the rest will take."""
         self._done += 1
         self._trained += trained
         self.say(f"[{self._done}/{self._networks}] {name}: {text}")
         left = self._networks - self._done
-        each = (time.monotonic() - self._started) / max(self._trained, 1)
-        if trained and self._trained == 1 and left:
+        if self._trained == 1 and trained:
+            self._started = time.monotonic()  # the first network's time holds torch's own start-up
+        each = (time.monotonic() - self._started) / max(self._trained - 1, 1)
+        if trained and self._trained == 2 and left:
             self.say(f"about {duration(each * left)} for the {left} networks to come")
         if self._bars and self._all is not None:
-            rest = f"about {duration(each * left)} left" if self._trained else ""
+            rest = f"about {duration(each * left)} left" if self._trained > 1 else ""
             self._bars.update(self._all, completed=self._done, note=rest)

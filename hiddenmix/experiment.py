@@ -4,9 +4,9 @@ import os
 import shlex
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from rich.console import Console
@@ -14,7 +14,7 @@ from rich.console import Console
 from hiddenmix import data as data_room
 from hiddenmix import failures as failure_room
 from hiddenmix import models
-from hiddenmix.cell_training import CellError, Run, device_name, train_cell
+from hiddenmix.cell_training import CellError, Run, add_evaluation, device_name, train_cell
 from hiddenmix.cells import Plan, make_plan
 from hiddenmix.config import Config, ConfigError, DatasetConfig, ModelConfig, UserError, layers
 from hiddenmix.data import Data, Description
@@ -212,14 +212,28 @@ def _plain_progress(console: Console) -> data_room.Progress:
 
 
 def _announce(display: Display, study: Path, cells: list[Cell], device: torch.device) -> None:
-    there = sum(cell.result() is not None for cell in cells)
+    results = [found for cell in cells if (found := cell.result()) is not None]
+    there = len(results)
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     display.say(
         f"study {study}: {len(cells)} networks, {there} already there, {len(cells) - there} to "
         f"train on {device_name(device)}{threads}"
     )
+    here = _hardware({"device": device_name(device), "threads": torch.get_num_threads()})
+    others = {_hardware(found["environment"]) for found in results} - {here}
+    if others:
+        display.say(
+            f"warning: networks already there were trained on {', '.join(sorted(others))}, which "
+            "rounds differently: the same setting and seed would not give the same network here"
+        )
     for line in dict.fromkeys(choose_form(cell.config, device).text for cell in cells):
         display.say(line)
+
+
+def _hardware(environment: Mapping[str, Any]) -> str:
+    """What decides how sums are rounded."""
+    device, threads = environment.get("device", "an unknown device"), environment.get("threads")
+    return f"{device} ({threads} threads)" if device == "cpu" else str(device)
 
 
 def _warn_of_disguises(display: Display, plan: Plan) -> None:
@@ -274,6 +288,14 @@ def _train_one(cell: Cell, loaded: _Loaded, run: Run, failures: dict[str, str]) 
     known = cell.result()
     if known is not None:
         text = f"already there, accuracy {known['test']['accuracy']:.4f}"
+        if cell.config.evaluation == "full" and not {"shift", "adversarial"} <= known.keys():
+            try:
+                add_evaluation(cell, known, loaded.get(cell.config), run.device)
+                text += ", evaluated in full"
+            except (OSError, ValueError, RuntimeError) as error:
+                failures[cell.id] = failure_room.one_line(str(error))
+                _end_failed(cell, failures, run)
+                return
         run.display.end(cell.id, text, trained=False)
         return
     try:

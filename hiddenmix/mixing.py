@@ -158,8 +158,15 @@ def mixed_targets(labels: Tensor, classes: int, draw: Draw) -> Tensor:
 def mixed_cross_entropy(logits: Tensor, labels: Tensor, draw: Draw) -> Tensor:
     """Mean cross-entropy of `logits` [B, C] with the mixed targets: sum_b w_b CE(logits, y_b).
 
-    `labels` int64 [B] are those of the unmixed batch.
+    `labels` int64 [B] are those of the unmixed batch. Raises `ValueError` for another batch size than
+    the draw's, or for labels that are not class numbers.
     """
+    batch = draw.index.shape[1]
+    if not len(logits) == len(labels) == batch or labels.dtype != torch.int64:
+        raise ValueError(
+            f"the draw is for {batch} samples: got logits {list(logits.shape)} and labels "
+            f"{list(labels.shape)} of {labels.dtype}; expected [{batch}, classes] and int64 [{batch}]"
+        )
     return branch_cross_entropy(logits, labels[draw.index], draw.weights)
 
 
@@ -192,7 +199,10 @@ class LayerMixing:
         except AttributeError as error:
             self.__exit__(None, None, None)
             names = [name for name, _ in self._network.named_modules() if name]
-            raise ValueError(f"unknown layer; expected input or one of {names}") from error
+            unknown = [layer for layer in self._layers if layer not in ("input", *names)]
+            raise ValueError(
+                f"unknown layer {unknown[0]!r}; expected input or one of {names}"
+            ) from error
         return self
 
     def __exit__(

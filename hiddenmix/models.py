@@ -259,6 +259,8 @@ def check_layers(names: list[str], available: list[Layer]) -> list[Layer]:
             stages = [key for key in by_name if "." not in key] or list(by_name)
             if "." in name or name in {key.split(".")[0] for key in by_name}:
                 stages = list(by_name)
-            text = ", ".join(["none", *stages[:60]])
-            raise ConfigError("layer", name, f"{text}\u2026" if len(stages) > 60 else text)
+            text = ", ".join(["none", *stages[:60]]) + ("\u2026" if len(stages) > 60 else "")
+            if "." in name:
+                text += " (what runs once in a pass and returns one map)"
+            raise ConfigError("layer", name, text)
     return [by_name[name] for name in names]

@@ -141,6 +141,9 @@ def terminal_table(table: pd.DataFrame) -> Table:
     if rows and "data" not in names:
         heading = f"{rows[0]['data']}: {heading}"
     view = Table(title=Text(heading), title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    if (table["n"] > 1).any():
+        view.caption = Text("± and [ ]: 95 %, Student t over n seeds; p (Holm): over these rows")
+        view.caption_justify = "left"
     for name in names:
         view.add_column(name, justify="left" if name in LEFT else "right", no_wrap=name not in LEFT)
     for row in rows:

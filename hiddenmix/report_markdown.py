@@ -20,7 +20,9 @@ Accuracies are means over seeds ± half the 95 % Student-t interval, in percent.
 difference to image mixup (two images, the same α) in percentage points, paired by seed, with its \
 95 % paired-t interval. p (t) is that of the paired t-test, p (flip) that of the exact sign-flip \
 test, which cannot fall below 2^(1 − n): 0.25 with 3 seeds, 0.062 with 5, 0.031 with 6. p (Holm) \
-is p (t) after Holm's correction over the whole table. Blank: no comparison, or a single seed."""
+is p (t) after Holm's correction over the whole table. No spread: the gain is the same at every \
+seed (accuracies are coarse), and the sign-flip p stands for p (t). Blank: \
+no comparison, or a single seed."""
 
 
 def markdown(study: Study, table: pd.DataFrame, title: str, figures: list[str]) -> str:
@@ -144,7 +146,9 @@ def _gain_text(row: pd.Series, name: str) -> str:
     mean, low, high = (100 * row[f"{name}_{end}"] for end in ("mean", "low", "high"))
     if math.isnan(mean):
         return ""
-    text = f"{mean:+.2f}" if math.isnan(low) else f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+    interval = "" if math.isnan(low) else f" [{low:+.2f}, {high:+.2f}]"
+    # The same gain at every seed: an interval of no width would claim certainty.
+    text = f"{mean:+.2f}" + (" [no spread]" if low == high else interval)
     return text.replace("-", "−")
 
 

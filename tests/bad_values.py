@@ -50,7 +50,7 @@ def _value(argument: str, says: str, *more: str, name: str = "") -> Bad:
     return Bad(name or argument, says, (*more, argument))
 
 
-_NUMBER = r"=\S+ is not allowed\n  allowed: a number"
+_NUMBER = r"=\S+ is not allowed\n  allowed: a (whole )?number"
 _UNKNOWN = "is no key of the configuration\n  allowed: "
 
 VALUES = [
@@ -159,7 +159,8 @@ VALUES = [
     _value("alpha=${alpha}", "Recursive interpolation"),
     _value("experiment=nope", "allowed: paper, paper_small"),
     _value("hydra/launcher=nope", "hydra/launcher=nope is not allowed"),
-    _value("mode=siamese,triplet", "Ambiguous value"),
+    _value("mode=siamese,triplet", "add -m to train each of them"),
+    _value("layer=input,conv1", r"layer=\[input,conv1\]"),
     _value("--nope", "unrecognized arguments: --nope"),
     _value("--config-name=nope", "Cannot find primary config 'nope'"),
     _value("--config-dir=/nowhere", "'/nowhere' not found"),

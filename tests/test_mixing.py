@@ -216,7 +216,7 @@ class Pair(nn.Module):
         ("shared", RuntimeError, "more than once"),
         ("unused", RuntimeError, "0 times"),
         ("pair", TypeError, "tuple"),
-        ("nowhere", ValueError, "unknown layer"),
+        ("nowhere", ValueError, "unknown layer 'nowhere'"),
     ],
 )
 def test_layer_that_does_not_run_once_is_refused(
@@ -294,3 +294,11 @@ def test_the_next_module_may_write_in_place(layer: str, layout: torch.memory_for
         theirs,
     ) in pairs:  # BatchNorm over the last stage's six single pixels amplifies rounding
         torch.testing.assert_close(ours, theirs, atol=3e-4, rtol=1e-2)
+
+
+def test_a_loss_of_another_batch_or_of_no_class_numbers_is_refused() -> None:
+    draw = draw_for("siamese", "batch", 6)
+    with pytest.raises(ValueError, match=r"draw is for 6 samples: got logits \[4, 3\]"):
+        mixing.mixed_cross_entropy(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64), draw)
+    with pytest.raises(ValueError, match=r"of torch.float32; expected .* int64"):
+        mixing.mixed_cross_entropy(torch.zeros(6, 3), torch.zeros(6), draw)

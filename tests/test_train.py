@@ -245,3 +245,40 @@ def test_digits_reaches_95_percent_in_every_setting(tmp_path: Path) -> None:
     assert len(table) == 9
     assert (table["n"] == 3).all()
     assert (table["accuracy_mean"] >= 0.95).all(), table[["layer", "mode", "accuracy_mean"]]
+
+
+def test_a_full_evaluation_asked_for_later_is_measured_without_training(tmp_path: Path) -> None:
+    command = ["layer=none", "repeats=1", "baseline=false", *TINY]
+    assert run(tmp_path, *command).returncode == 0
+    [before] = results(tmp_path).values()
+    assert "shift" not in before
+    again = run(tmp_path, *command, "evaluation=full")
+    assert again.returncode == 0, again.stderr
+    assert "1 already there, 0 to train" in again.stdout
+    assert "evaluated in full" in again.stdout
+    [after] = results(tmp_path).values()
+    assert {"shift", "adversarial"} <= after.keys()
+    assert {key: after[key] for key in before} == before
+    third = run(tmp_path, *command, "evaluation=full")
+    assert "evaluated in full" not in third.stdout
+
+
+def test_results_of_other_hardware_are_named_before_new_ones_join_them(tmp_path: Path) -> None:
+    command = ["layer=none", "baseline=false", *TINY]
+    assert "round" not in run(tmp_path, *command, "repeats=1").stdout
+    [path] = (tmp_path / "outputs" / "default" / "cells").glob("*/result.json")
+    result = json.loads(path.read_text())
+    result["environment"]["threads"] = 61
+    path.write_text(json.dumps(result))
+    again = run(tmp_path, *command, "repeats=2")
+    assert again.returncode == 0
+    assert "warning: networks already there were trained on cpu (61 threads)" in again.stdout
+
+
+def test_the_rest_is_estimated_after_the_second_network(
+    one: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    lines = one[1].stdout.splitlines()
+    [place] = [number for number, line in enumerate(lines) if line.startswith("about ")]
+    assert "[2/6]" in lines[place - 1]
+    assert lines[place].endswith("for the 4 networks to come")
