@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from rich.console import Console
 from scipy import stats
@@ -18,6 +19,7 @@ from scipy import stats
 from hiddenmix.comparison import TABLE, first_hidden_layer, layer_rank
 from hiddenmix.config import UserError
 from hiddenmix.report import main, settings_table, terminal_table, write_report, write_summary
+from hiddenmix.report_markdown import outcome
 from hiddenmix.results import read_study
 from hiddenmix.verdict import judge
 from tests.made_study import cell_id, made_result, make_study, setting_key, write_cell
@@ -483,3 +485,16 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert stop.value.code == 0
     assert "outputs/default" in capsys.readouterr().out
+
+
+def test_a_gain_that_is_the_same_at_every_seed_shows_no_interval_of_no_width() -> None:
+    row = pd.Series(
+        {"n": 2, "p_value": 0.5, "p_permutation": 0.5, "p_holm": 1.0}
+        | dict.fromkeys(("gain_mean", "gain_low", "gain_high"), 0.0028)
+        | {"accuracy_mean": 0.9, "accuracy_low": 0.8, "accuracy_high": 1.0}
+    )
+    assert outcome(row)["gain, points [95 %]"] == "+0.28 [no spread]"
+    assert (
+        outcome(pd.Series({**row, "gain_low": 0.001}))["gain, points [95 %]"]
+        == "+0.28 [+0.10, +0.28]"
+    )
