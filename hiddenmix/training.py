@@ -328,10 +328,14 @@ class Training:
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned, before `run` is first called."""
         self.network.load_state_dict(state["network"])
+        # Whether steps are recorded is this training's own matter, not that of the one that was saved.
+        own: list[dict[str, Any]] = [
+            {key: group[key] for key in ("lr", "capturable") if key in group}
+            for group in self._optimizer.param_groups
+        ]
         self._optimizer.load_state_dict(state["optimizer"])
-        if self._place is not None:
-            for group in self._optimizer.param_groups:
-                group["lr"] = self._place.rate
+        for group, settings in zip(self._optimizer.param_groups, own, strict=True):
+            group.update(settings)
         self._generators = state["generators"]
         self.epoch, self.step = state["epoch"], state["step"]
         self._losses[: self.step] = state["losses"].to(self._device)

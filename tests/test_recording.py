@@ -137,6 +137,22 @@ def test_a_recorded_training_is_resumed_at_any_step(stop: int) -> None:
     assert [(e.number, e.loss) for e in seen] == [(e.number, e.loss) for e in history]
 
 
+@pytest.mark.parametrize("optimizer", [SgdConfig(lr=0.1), AdamConfig()], ids=["sgd", "adam"])
+@pytest.mark.parametrize("first", ["recorded", "unrecorded"])
+def test_a_checkpoint_serves_both_forms(optimizer: SgdConfig | AdamConfig, first: str) -> None:
+    config = small(layer="conv1", optimizer=optimizer)
+    whole = training(config)
+    epochs(whole.run())
+    recorders = [Tapes(), None] if first == "recorded" else [None, Tapes()]
+    killed, resumed = (training(config, recorder=recorder) for recorder in recorders)
+    for number, _ in enumerate(killed.run(), start=1):
+        if number == 14:
+            break
+    resumed.load_state(killed.state())
+    epochs(resumed.run())
+    assert_close(weights(resumed.network), weights(whole.network))
+
+
 def test_what_cannot_be_recorded_is_trained_unrecorded_and_said() -> None:
     said: list[str] = []
 
