@@ -84,7 +84,8 @@ class Display:
             self._started = time.monotonic()  # the first network's time holds torch's own start-up
         each = (time.monotonic() - self._started) / max(self._trained - 1, 1)
         if trained and self._trained == 2 and left:
-            self.say(f"about {duration(each * left)} for the {left} networks to come")
+            rest = "network" if left == 1 else f"{left} networks"
+            self.say(f"about {duration(each * left)} for the {rest} to come")
         if self._bars and self._all is not None:
             rest = f"about {duration(each * left)} left" if self._trained > 1 else ""
             self._bars.update(self._all, completed=self._done, note=rest)
