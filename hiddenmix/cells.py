@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from hiddenmix.config import Config, TorchvisionConfig, layers
@@ -44,7 +45,7 @@ def data_title(config: Config) -> str:
     dataset = config.dataset
     if dataset.title is not None:
         return dataset.title
-    folder = os.path.basename(os.path.abspath(dataset.root))  # noqa: PTH100, PTH119  # of a name alone
+    folder = Path(dataset.root).absolute().name
     return folder if dataset.name == "image_folder" and folder else dataset.name
 
 

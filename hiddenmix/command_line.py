@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from hiddenmix.allocation import keep_freed_memory
+from hiddenmix.checks import allowed
 from hiddenmix.config import (
     AdamConfig,
     CnnConfig,
@@ -22,7 +23,6 @@ from hiddenmix.config import (
     SgdConfig,
     TorchvisionConfig,
     UserError,
-    allowed,
     show,
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
 
+from hiddenmix.checks import check
 from hiddenmix.config import (
     DATASETS,
     AdamConfig,
@@ -19,7 +20,6 @@ from hiddenmix.config import (
     SgdConfig,
     TorchvisionConfig,
     UserError,
-    check,
     show,
 )
 

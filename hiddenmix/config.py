@@ -1,11 +1,10 @@
-"""Typed configuration: one dataclass for each group, and the checks of their values.
+"""Typed configuration: one dataclass for each group.
 
 The YAML files under `conf/` choose among these classes and override their defaults; an unknown key
-is refused by the dataclass. `check` refuses a wrong value before any data is loaded. Below the entry
-point only these plain dataclasses travel, never a DictConfig.
+is refused by the dataclass, a wrong value by `checks.py`. Below the entry point only these plain
+dataclasses travel, never a DictConfig.
 """
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -232,145 +231,6 @@ class Config:
 
     checkpoint_seconds: float = 30.0
     """At most so many seconds of training are lost when a run is killed."""
-
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "mode": MODES,
-    "lam": ("batch", "sample"),
-    "partners": ("permutation", "independent"),
-    "precision": ("float32", "bf16"),
-    "evaluation": ("clean", "full"),
-    "dataset.name": DATASETS,
-    "dataset.augment": ("none", "flip_crop"),
-    "model.name": ("cnn", "preact_resnet18", "torchvision"),
-    "optimizer.name": ("sgd", "adam"),
-    "optimizer.schedule": ("one_cycle", "cosine", "step", "constant"),
-}
-
-# key: lowest allowed, highest allowed, whether the lowest itself is allowed
-_RANGES: dict[str, tuple[float, float, bool]] = {
-    "alpha": (0, 1e6, False),
-    "originals": (0, 1e6, True),
-    "seed": (0, 2**32 - 1, True),
-    "repeats": (1, 10_000, True),
-    "epochs": (1, 1_000_000, True),
-    "batch_size": (2, 1_000_000, True),
-    "evaluate_every": (1, 1_000_000, True),
-    "checkpoint_seconds": (0, 1e9, True),
-    "dataset.validation": (0, 0.9, True),
-    "dataset.train_size": (1, 1e9, True),
-    "dataset.split_seed": (0, 2**32 - 1, True),
-    "dataset.resize": (8, 4096, True),
-    "model.width": (1, 65_536, True),
-    "model.channels": (1, 65_536, True),
-    "model.dropout": (0, 0.99, True),
-    "optimizer.lr": (0, 1e6, False),
-    "optimizer.weight_decay": (0, 1e6, True),
-    "optimizer.warmup": (0, 1, False),
-    "optimizer.milestones": (0, 1, False),
-    "optimizer.gamma": (0, 1, False),
-    "optimizer.momentum": (0, 0.9999, True),
-    "optimizer.betas": (0, 0.99999, True),
-}
-
-
-_WHOLE = (
-    *("seed", "repeats", "epochs", "batch_size", "evaluate_every", "dataset.train_size"),
-    *("dataset.split_seed", "dataset.resize", "model.width", "model.channels"),
-)
-
-_LISTS = ("model.channels", "optimizer.milestones", "optimizer.betas")
-
-
-def allowed(key: str) -> str:
-    """What `key` accepts, in words, for an error message."""
-    if key in _CHOICES:
-        return ", ".join(_CHOICES[key])
-    if key in _RANGES:
-        low, high, inclusive = _RANGES[key]
-        kind = "whole number" if key in _WHOLE else "number"
-        return f"a {kind} {'from' if inclusive else 'above'} {low:g} to {high:.10g}"
-    return {
-        "layer": "none, input, a layer's name, or a list such as [input,conv1]",
-        "compile": "auto, true, false",
-        "device": "auto, cpu, cuda, cuda:<number>",
-        "study": "a name of at most 100 letters, digits, '.', '_', '-' that starts with a letter "
-        "or digit",
-    }.get(key, "a value of the right type; see --help")
-
-
-def _value(config: Config, key: str) -> Any:
-    node: Any = config
-    for part in key.split("."):
-        if not hasattr(node, part):
-            return None
-        node = getattr(node, part)
-    return node
-
-
-def check(config: Config) -> None:
-    """Raise `ConfigError` for the first value that is not allowed. Reads no data, imports no torch."""
-    for key, choices in _CHOICES.items():
-        if _value(config, key) not in choices:
-            raise ConfigError(key, _value(config, key), allowed(key))
-    for key, (low, high, inclusive) in _RANGES.items():
-        value = _value(config, key)
-        numbers = value if isinstance(value, list) else [value]
-        # An interpolation may put anything in the place of a list.
-        if value is not None and isinstance(value, list) != (key in _LISTS):
-            raise ConfigError(key, value, allowed(key))
-        for number in numbers:
-            if number is None:
-                continue
-            if not isinstance(number, (int, float)):
-                raise ConfigError(key, value, allowed(key))
-            # NaN is within no bounds.
-            if not low <= number <= high or (number == low and not inclusive):
-                raise ConfigError(key, value, allowed(key))
-    if config.compile != "auto" and not isinstance(config.compile, bool):
-        raise ConfigError("compile", config.compile, allowed("compile"))
-    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", config.device):
-        raise ConfigError("device", config.device, allowed("device"))
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", config.study):
-        raise ConfigError("study", config.study, allowed("study"))
-    if config.seed + config.repeats - 1 > _RANGES["seed"][1]:
-        raise ConfigError("repeats", config.repeats, "seed + repeats below 2**32")
-    if config.dataset.resize is not None and config.dataset.name != "image_folder":
-        raise ConfigError("dataset.resize", config.dataset.resize, "only with dataset=image_folder")
-    for key in ("dataset.root", "dataset.title"):
-        text = _value(config, key)
-        if text is not None and (not text or "\0" in text or len(text) > 4096):
-            raise ConfigError(key, text, "a text of 1 to 4096 characters without NUL")
-    _check_layer(config)
-    _check_groups(config)
-
-
-def _check_layer(config: Config) -> None:
-    names = layers(config)
-    if not names or any(
-        not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*", name)
-        for name in names
-    ):
-        raise ConfigError("layer", config.layer, allowed("layer"))
-    if len(names) > 1 and "none" in names:
-        raise ConfigError("layer", config.layer, "none alone, or a list without none")
-    if len(set(names)) < len(names):
-        raise ConfigError("layer", config.layer, "a list that names each layer once")
-
-
-def _check_groups(config: Config) -> None:
-    model, optimizer = config.model, config.optimizer
-    for group, node in (("model", model), ("optimizer", optimizer)):
-        if node.name != type(node)().name:
-            raise ConfigError(f"{group}.name", node.name, f"{group}={show(node.name)} chooses it")
-    if isinstance(model, CnnConfig) and len(model.channels) != 3:
-        raise ConfigError("model.channels", model.channels, "three numbers, such as [32,64,128]")
-    if isinstance(optimizer, AdamConfig) and len(optimizer.betas) != 2:
-        raise ConfigError("optimizer.betas", optimizer.betas, "two numbers, such as [0.9,0.999]")
-    if isinstance(optimizer, SgdConfig) and optimizer.nesterov and optimizer.momentum == 0:
-        raise ConfigError("optimizer.nesterov", True, "false where optimizer.momentum=0")
-    if sorted(optimizer.milestones) != optimizer.milestones:
-        raise ConfigError("optimizer.milestones", optimizer.milestones, "rising fractions")
 
 
 def layers(config: Config) -> list[str]:

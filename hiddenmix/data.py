@@ -181,12 +181,8 @@ def _torchvision(
         except Exception:
             if not config.download:
                 raise
-        from filelock import FileLock
-
-        folder = Path(config.root) / ".hiddenmix"
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{config.name}.lock"):  # two downloads would mix their bytes
-            return _read_torchvision(named, config.root, True, progress)
+            # In here, so that where it fails too the first error stays beside its own.
+            return _download_torchvision(config, named, progress)
     except Exception as error:  # torchvision's loaders raise many kinds on absent or damaged files
         state = "cannot be downloaded or read" if config.download else "is not complete"
         where = f"{named.folder} of " if named.folder else ""
@@ -196,6 +192,17 @@ def _torchvision(
             f"{where}dataset.root={show(config.root)} and set dataset.download=true\n"
             "  or use a folder of images instead: dataset=image_folder dataset.root=<folder>"
         ) from error
+
+
+def _download_torchvision(
+    config: DatasetConfig, named: _Named, progress: Progress | None
+) -> tuple[Images, Images, list[str]]:
+    from filelock import FileLock
+
+    folder = Path(config.root) / ".hiddenmix"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{config.name}.lock"):  # two downloads would mix their bytes
+        return _read_torchvision(named, config.root, True, progress)
 
 
 def _read_torchvision(

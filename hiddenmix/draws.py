@@ -84,7 +84,7 @@ class EpochDraws:
 
 
 def batch_bounds(images: int, batch_size: int) -> list[tuple[int, int]]:
-    """First and last-but-one position of each batch of an epoch over `images` images.
+    """First position of each batch of an epoch over `images` images, and the one after its last.
 
     A remainder of a single image joins the batch before it, because BatchNorm has no variance of one.
     """

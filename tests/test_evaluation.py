@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hiddenmix import evaluation
-from hiddenmix.config import allowed
+from hiddenmix.checks import allowed
 from hiddenmix.deformations import SHIFTS, deform, draw
 from hiddenmix.evaluation import (
     BINS,

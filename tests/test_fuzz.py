@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from hiddenmix import experiment
 from hiddenmix.cells import cell_id, make_plan
+from hiddenmix.checks import check
 from hiddenmix.command_line import guarded
 from hiddenmix.composition import config_folder, from_hydra, from_plain, register
-from hiddenmix.config import Config, check
+from hiddenmix.config import Config
 
 from .commands import ALONE, Command, command
 
