@@ -180,6 +180,12 @@ def test_missing_set_says_what_to_do_in_two_lines(
     assert "dataset=image_folder dataset.root=" in second
     if "mnist" in name:
         assert f"into {loader}/raw of " in first
+    # A traceback holds why the files could not be read, beside why they could not be downloaded.
+    error, kinds = caught.value.__cause__, []
+    while error is not None:
+        kinds.append(str(error))
+        error = error.__cause__ or error.__context__
+    assert any("Dataset not found" in text for text in kinds), kinds
 
 
 class Evil:
