@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         mixed_targets,
         mixing_at,
     )
-    from hiddenmix.models import mixable_layers
+    from hiddenmix.networks import mixable_layers
 
 __all__ = [
     "Draw",
@@ -46,5 +46,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'hiddenmix' has no attribute {name!r}")
     from importlib import import_module
 
-    room = "models" if name == "mixable_layers" else "mixing"
+    room = "networks" if name == "mixable_layers" else "mixing"
     return getattr(import_module(f"hiddenmix.{room}"), name)

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from hiddenmix.command_line import guarded
-from hiddenmix.composition import from_plain
-from hiddenmix.config import UserError, show
-from hiddenmix.results import clean
+from hiddenmix.config import UserError, from_plain, show
+from hiddenmix.terminal import VERSION, clean, guarded
 
 if TYPE_CHECKING:
-    from hiddenmix.store import Cell
+    from hiddenmix.study import Cell
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,13 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("study", type=Path, help="the study's folder, such as outputs/default")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:<number>")
     parser.add_argument("--dataset-root", help="the data's folder, if it has moved since")
+    parser.add_argument("--version", action="version", version=VERSION)
     options = parser.parse_args(arguments)
     return guarded(lambda: _run(options.study, options.device, options.dataset_root))
 
 
 def _finished(folder: Path, say: Callable[[str], None]) -> Iterator[tuple["Cell", dict[str, Any]]]:
     """The finished cells and their results; `say` is told of those that cannot be used."""
-    from hiddenmix.store import Cell, read_study
+    from hiddenmix.study import Cell, read_study
 
     if not (folder / "cells").is_dir():
         raise UserError(f"{show(folder)} is no study\n  expected: outputs/<study>, with cells/")
@@ -57,11 +56,9 @@ def _finished(folder: Path, say: Callable[[str], None]) -> Iterator[tuple["Cell"
 
 def _run(folder: Path, device_name: str, root: str | None) -> int:
     from hiddenmix import data as data_room
-    from hiddenmix.cell_training import add_evaluation
-    from hiddenmix.experiment import choose_device
-    from hiddenmix.interrupts import Interrupts
     from hiddenmix.report import write_report
-    from hiddenmix.store import check_study, study_locked
+    from hiddenmix.study import add_evaluation, check_study, choose_device, study_locked
+    from hiddenmix.system import Interrupts
 
     console = Console(highlight=False)
 

@@ -6,9 +6,8 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
-from hiddenmix.command_line import guarded
-from hiddenmix.composition import config_folder, from_hydra, register
-from hiddenmix.config import Config
+from hiddenmix.config import Config, config_folder, from_hydra, register
+from hiddenmix.terminal import VERSION, guarded
 
 USAGE = """usage: python -m hiddenmix.layers [model=...] [dataset=...] [key=value ...]
 
@@ -19,9 +18,10 @@ mixup in disguise, because the network is affine up to there."""
 
 def main() -> int:
     """The command line; returns the exit code, 2 for a user's mistake."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(USAGE)  # noqa: T201
-        return 0
+    for flags, text in (({"-h", "--help"}, USAGE), ({"--version"}, VERSION)):
+        if flags & set(sys.argv[1:]):
+            print(text)  # noqa: T201
+            return 0
     return guarded(_run)
 
 
@@ -34,13 +34,13 @@ def _run() -> int:
 
 
 def _print(config: Config) -> None:
-    from hiddenmix.cells import model_name
     from hiddenmix.data import describe
-    from hiddenmix.experiment import layers_of
+    from hiddenmix.networks import layers_of
+    from hiddenmix.study import model_name
 
     description = describe(config.dataset)
     table = Table("layer", "output", "", title=f"{model_name(config)}: layers that can be mixed")
-    for layer in layers_of(config.model, description):
+    for layer in layers_of(config.model, description.shape, description.classes):
         note = "image mixup in disguise" if layer.disguise else ""
         table.add_row(layer.name, "x".join(map(str, layer.shape)), note)
     Console(highlight=False).print(table)

@@ -6,25 +6,27 @@ unless a launcher of the user's choice (joblib, submitit, ...) or another sweepe
 
 import sys
 import traceback
-from copy import deepcopy
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
-from hydra import compose
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import OverrideType
 from hydra.experimental.callback import Callback
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from hiddenmix.command_line import guarded
-from hiddenmix.composition import config_folder, from_hydra, register
-from hiddenmix.config import Config, UserError, show
+from hiddenmix.config import (
+    Config,
+    UserError,
+    compose_jobs,
+    config_folder,
+    from_hydra,
+    register,
+    show,
+    sweep_jobs,
+)
+from hiddenmix.terminal import VERSION, guarded
 
 _BASIC = "hydra._internal.core_plugins.basic_"
 
@@ -45,7 +47,7 @@ class Door(Callback):
         """Check every job of a sweep, and run them where no plugin is to do so."""
         if not config.hydra.sweeper["_target_"].startswith(_BASIC):
             return
-        jobs = _leave_on_error(lambda: _compose(_split(config)))
+        jobs = _leave_on_error(lambda: compose_jobs(sweep_jobs(config)))
         here = config.hydra.launcher["_target_"].startswith(_BASIC)
         _leave_on_error(lambda: _check(jobs, load=here))
         if here:
@@ -72,49 +74,9 @@ def _leave_on_error(action: Any) -> Any:
     return outcome[0]
 
 
-def _split(config: DictConfig) -> list[list[str]]:
-    """The overrides of each job of a sweep, the command line's before those of an experiment file."""
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
-    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    overrides = OverridesParser.create().parse_overrides([*params, *config.hydra.overrides.task])
-    [jobs] = BasicSweeper.split_arguments(overrides, None)
-    return jobs
-
-
-def _compose(jobs: list[list[str]]) -> list[Config]:
-    """The configurations of a sweep's jobs. Composing takes Hydra 50 ms, ten times as long as setting
-    a value, so jobs that differ in plain values alone share one composition."""
-    values = {field.name for field in fields(Config)} - {"dataset", "model", "optimizer"}
-    parser = OverridesParser.create()
-    composed: dict[tuple[str, ...], DictConfig] = {}
-
-    def one(job: list[str]) -> DictConfig:
-        overrides = parser.parse_overrides(job)
-        plain = [
-            each.key_or_group in values
-            and each.package is None
-            and each.type is OverrideType.CHANGE
-            for each in overrides
-        ]
-        rest = tuple(text for text, is_plain in zip(job, plain, strict=True) if not is_plain)
-        if rest not in composed:
-            composed[rest] = compose(config_name="config", overrides=list(rest))
-        config = deepcopy(composed[rest])
-        try:
-            for each, is_plain in zip(overrides, plain, strict=True):
-                if is_plain:
-                    OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
-        except OmegaConfBaseException:
-            return compose(config_name="config", overrides=job)  # raises with Hydra's explanation
-        return config
-
-    return [from_hydra(one(job)) for job in jobs]
-
-
 def _check(configs: list[Config], *, load: bool) -> None:
     # Imported here, as all that loads torch, so that --help and completion answer at once.
-    from hiddenmix.experiment import check_requests, load_data
+    from hiddenmix.study import check_requests, load_data
 
     check_requests(configs)
     if load:
@@ -122,7 +84,7 @@ def _check(configs: list[Config], *, load: bool) -> None:
 
 
 def _run(configs: list[Config], job: int = 0) -> int:
-    from hiddenmix.experiment import run
+    from hiddenmix.study import run
 
     return run(configs, sys.argv[1:], job)
 
@@ -158,6 +120,9 @@ def main() -> None:
     task: TaskFunction = application(_task)
 
     def command() -> int:
+        if "--version" in sys.argv[1:]:
+            print(VERSION)  # noqa: T201
+            return 0
         _check_flags()
         task(None)  # Hydra's decorator takes the configuration from argv
         return 0

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hiddenmix.config import DATASETS, DatasetConfig
 from hiddenmix.data import load
-from hiddenmix.deformations import SHIFTS, deform, draw
+from hiddenmix.evaluation.deformations import SHIFTS, deform, draw
 
 
 def deformed(images: Tensor, count: int) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Regenerate tests/golden_losses.json, on purpose: only when training is meant to change."""
+"""Regenerate tests/training/golden_losses.json, on purpose: only when training is meant to change."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.test_training import GOLDEN, golden_losses  # noqa: E402
+from tests.training.test_loop import GOLDEN, golden_losses
 
 if __name__ == "__main__":
     GOLDEN.write_text(json.dumps(golden_losses(), indent=1) + "\n")

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from hiddenmix.config import (
+from hiddenmix.config.schema import (
     DATASETS,
     MODES,
     AdamConfig,

@@ -6,11 +6,10 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
 
-from hiddenmix.checks import check
-from hiddenmix.config import (
+from hiddenmix.config.checks import check
+from hiddenmix.config.schema import (
     DATASETS,
     AdamConfig,
     CnnConfig,
@@ -26,12 +25,15 @@ from hiddenmix.config import (
 
 def config_folder() -> Path:
     """The folder of YAML files: beside the package in a checkout, inside it once installed."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
+    package = Path(__file__).parent.parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def register() -> None:
     """Register the dataclasses as Hydra schemas, which the YAML files of `conf/` name."""
+    from hydra.core.config_store import ConfigStore
+
     store = ConfigStore.instance()
     # Without the default network and optimizer, into which another one's keys could not be merged.
     schema = OmegaConf.structured(Config)

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiddenmix.config import show
-from hiddenmix.image_folder import Progress, Scan, decode, image_shape
+from hiddenmix.data.decoding import Progress, decode, image_shape
+from hiddenmix.data.image_folder import Scan
 
 _VERSION = "1"  # of this file's layout and of the conversions in image_folder.py
 _TENSOR = "images"

@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 
 from hiddenmix.config import show
-from hiddenmix.results import clean
-from hiddenmix.statistics import PairedGain, holm, mean_interval, paired_gain
+from hiddenmix.report.statistics import PairedGain, holm, mean_interval, paired_gain
+from hiddenmix.terminal import clean
 
-PLAIN, INPUT = "none", "input"
+PLAIN = "none"
+INPUT = "input"
 
 TABLE = (
     *("dataset", "model", "layer", "mode", "alpha", "n"),

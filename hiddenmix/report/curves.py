@@ -10,18 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from hiddenmix.comparison import PLAIN, common_gain
-from hiddenmix.drawing import (
-    Drawing,
-    Group,
-    canvas,
-    count,
-    finish,
-    line_handles,
-    plainly,
-)
-from hiddenmix.results import Study, read_curve
-from hiddenmix.statistics import mean_interval
+from hiddenmix.report.comparison import PLAIN, common_gain
+from hiddenmix.report.drawing import Drawing, Group, canvas, count, finish, line_handles, plainly
+from hiddenmix.report.results import Study, read_curve
+from hiddenmix.report.statistics import mean_interval
 
 _FEWEST = 10
 """Images in a calibration bin, below which its accuracy says too little to be drawn."""

@@ -19,8 +19,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hiddenmix.comparison import INPUT, PLAIN, layer_rank
-from hiddenmix.results import Study
+from hiddenmix.report.comparison import INPUT, PLAIN, layer_rank
+from hiddenmix.report.results import Study
 
 _LINES = 7
 """Lines in a panel, baselines included; the reader can follow no more."""

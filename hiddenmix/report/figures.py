@@ -10,9 +10,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hiddenmix.comparison import INPUT
-from hiddenmix.curves import calibration, learning_curves, shift_curves
-from hiddenmix.drawing import (
+from hiddenmix.report.comparison import INPUT
+from hiddenmix.report.curves import calibration, learning_curves, shift_curves
+from hiddenmix.report.drawing import (
     IMAGE_STYLE,
     MODES,
     PLAIN_STYLE,
@@ -27,7 +27,7 @@ from hiddenmix.drawing import (
     signed,
     spread,
 )
-from hiddenmix.results import Study
+from hiddenmix.report.results import Study
 
 _PANELS = 9
 """Panels of the accuracy figure, one for each alpha."""

@@ -5,9 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from hiddenmix.comparison import condition_means
-from hiddenmix.results import Study, clean
-from hiddenmix.verdict import Verdict, judge, p_text
+from hiddenmix.report.comparison import condition_means
+from hiddenmix.report.results import Study
+from hiddenmix.report.verdict import Verdict, judge, p_text
+from hiddenmix.terminal import clean
 
 LEFT = ("data", "network", "layer", "mode", "differs in")
 """Columns of text, aligned to the left."""

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from hiddenmix.comparison import first_hidden_layer
-from hiddenmix.statistics import holm
+from hiddenmix.report.comparison import first_hidden_layer
+from hiddenmix.report.statistics import holm
 
 LEVEL = 0.05
 

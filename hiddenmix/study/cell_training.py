@@ -1,44 +1,26 @@
 """Trains one cell of a study from wherever it stands to its result: the wiring of the rooms."""
 
-import hashlib
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as safetensors_read
 from safetensors.torch import save as safetensors_bytes
-from torch import Tensor, nn
 
-from hiddenmix import atomic, checkpoints, evaluation, mixing, models, randomness, tracking
-from hiddenmix.batches import normalise
-from hiddenmix.cells import data_title, image_mixup, is_plain, model_name, plain, setting_key
-from hiddenmix.config import Config, layers
+from hiddenmix import networks, randomness
 from hiddenmix.data import Data
-from hiddenmix.display import Display
-from hiddenmix.interrupts import Interrupted, Interrupts
-from hiddenmix.saving import Saver
-from hiddenmix.store import FORMAT, Cell, environment
-from hiddenmix.tracking import CellBoard
+from hiddenmix.study import checkpoints, tracking
+from hiddenmix.study.command import Run
+from hiddenmix.study.measuring import (
+    curve_point,
+    evaluation_interval,
+    finished_result,
+    headline,
+    weights_digest,
+)
+from hiddenmix.study.pictures import Pictures, mixed_pictures
+from hiddenmix.study.saving import Saver
+from hiddenmix.study.store import Cell
+from hiddenmix.study.tracking import CellBoard
+from hiddenmix.system import Interrupted, atomic
 from hiddenmix.training import Training
-
-EVALUATION_SHARE = 0.05
-"""Share of the training time that the test curve may take where `evaluate_every` is null."""
-
-PICTURED = 8
-"""Samples in TensorBoard's picture of a mixed batch."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the cells of one command share."""
-
-    command: str
-    device: torch.device
-    display: Display
-    interrupts: Interrupts
 
 
 class CellError(Exception):
@@ -68,7 +50,7 @@ def train_cell(cell: Cell, data: Data, run: Run) -> dict[str, Any]:
             board.pictures(*pictures)
             board.replay(metrics)
             _train(training, data, run, board, saver)
-            result = _measured(training.network, data, run, saver)
+            result = finished_result(training.network, data, run, saver)
             parameters = {
                 key: result[key] for key in ("dataset", "model", "layer", "mode", "alpha", "seed")
             }
@@ -78,7 +60,7 @@ def train_cell(cell: Cell, data: Data, run: Run) -> dict[str, Any]:
         atomic.write_bytes(cell.folder / "model.safetensors", weights)
         # Whole again and on the disk, as the result will be: lines were appended without fsync.
         cell.write_metrics(metrics)
-        result["weights"] = _digest(weights)
+        result["weights"] = weights_digest(weights)
         cell.finish(result)
     except Exception as error:
         raise CellError(training.epoch + 1, training.step + 1) from error
@@ -86,17 +68,14 @@ def train_cell(cell: Cell, data: Data, run: Run) -> dict[str, Any]:
     return result
 
 
-_Pictures = tuple[Tensor, Tensor, Tensor | None]
-
-
-def _start(cell: Cell, data: Data, run: Run) -> tuple[Training, dict[str, Any], _Pictures]:
+def _start(cell: Cell, data: Data, run: Run) -> tuple[Training, dict[str, Any], Pictures]:
     """The training where its checkpoint left it, or at its beginning; the rest of that checkpoint;
     and pictures of the mixing in the untrained network."""
 
     def fresh() -> Training:
         shape: tuple[int, int, int] = tuple(data.train.images.shape[1:])  # type: ignore[assignment]
         with randomness.default_generators(cell.config.seed, "init"):
-            network = models.build(cell.config.model, shape, len(data.classes))
+            network = networks.build(cell.config.model, shape, len(data.classes))
         images, labels = data.train.images, data.train.labels
         return Training(
             network,
@@ -127,10 +106,6 @@ def _start(cell: Cell, data: Data, run: Run) -> tuple[Training, dict[str, Any], 
         else:
             return training, rest, pictures
     return training, {"metrics": [], "measuring": None}, pictures
-
-
-def _digest(weights: bytes) -> str:
-    return hashlib.blake2b(weights, digest_size=16).hexdigest()
 
 
 def _train(training: Training, data: Data, run: Run, board: CellBoard, saver: Saver) -> None:
@@ -164,176 +139,9 @@ def _end_epoch(
     if number % every == 0 or number == config.epochs:
         saver.measuring = line
         with saver.measurement(run.interrupts):
-            line = line | _curve_point(saver.training.network, data, config)
+            line = line | curve_point(saver.training.network, data, config)
         saver.measuring = None
     saver.metrics.append(line)
     cell.append_metrics(line)
     board.epoch(line)
     run.display.epoch(cell.id, number, config.epochs, line["loss"], line["images_per_second"])
-
-
-def _curve_point(network: nn.Module, data: Data, config: Config) -> dict[str, float]:
-    point: dict[str, float] = {}
-    for name, split in (("test", data.test), ("validation", data.validation)):
-        if split is not None:
-            accuracy, nll = evaluation.accuracy(
-                network,
-                split.images,
-                split.labels,
-                data.mean,
-                data.std,
-                precision=config.precision,
-            )
-            point |= {f"{name}_accuracy": accuracy, f"{name}_nll": nll}
-    return point
-
-
-def evaluation_interval(data: Data) -> int:
-    """Epochs between points of the test curve, so that they cost at most `EVALUATION_SHARE`.
-
-    Counted in images, not in measured time, so that every run has the same points: a training step
-    costs about three forward passes.
-    """
-    measured = len(data.test.images) + (len(data.validation.images) if data.validation else 0)
-    return max(1, math.ceil(measured / (3 * EVALUATION_SHARE * len(data.train.images))))
-
-
-def _measured(network: nn.Module, data: Data, run: Run, saver: Saver) -> dict[str, Any]:
-    """The finished training's result."""
-    cell, config, metrics = saver.cell, saver.cell.config, saver.metrics
-    mixing_keys = (None, None) if is_plain(config) else (config.mode, config.alpha)
-    seconds = math.fsum(line["seconds"] for line in metrics)
-    images = len(data.train.images) * config.epochs
-    result: dict[str, Any] = {
-        "format": FORMAT,
-        "status": "done",
-        "cell": cell.id,
-        "setting": setting_key(config),
-        "baseline": None if is_plain(config) else setting_key(image_mixup(config)),
-        "plain": setting_key(plain(config)),
-        "dataset": config.dataset.name,
-        "title": data_title(config),
-        "model": model_name(config),
-        "layer": "+".join(layers(config)),
-        "mode": mixing_keys[0],
-        "alpha": mixing_keys[1],
-        "seed": config.seed,
-        "epochs": config.epochs,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "train_size": len(data.train.images),
-        "test_size": len(data.test.images),
-    }
-    if config.evaluation == "full":
-        # It may take longer than the training: not even SIGKILL shall cost both.
-        saver.save()
-    with saver.measurement(run.interrupts):
-        result |= measure(network, data, config, config.evaluation)
-    if not {"nll", "ece"} <= result["test"].keys():
-        raise FloatingPointError(
-            "the trained network's outputs are not finite; lower optimizer.lr, or use "
-            "precision=float32"
-        )
-    return result | {
-        "train": {
-            "loss": metrics[-1]["loss"],
-            "seconds": round(seconds, 3),
-            "images_per_second": round(images / max(seconds, 1e-9), 1),
-        },
-        "environment": environment()
-        | {"device": device_name(run.device), "threads": torch.get_num_threads()},
-        "config": asdict(config),
-        "command": run.command,
-    }
-
-
-def measure(network: nn.Module, data: Data, config: Config, which: str) -> dict[str, Any]:
-    """The evaluations that `which` selects, nested as in `result.json`."""
-    pairs: list[tuple[str, float]] = []
-    for name in evaluation.SELECTIONS[which]:
-        evaluator = evaluation.EVALUATORS[name]
-        test = data.test
-        pairs += evaluator(
-            network, test.images, test.labels, data.mean, data.std, precision=config.precision
-        )
-    if data.validation is not None and "clean" in evaluation.SELECTIONS[which]:
-        split = data.validation
-        accuracy, nll = evaluation.accuracy(
-            network, split.images, split.labels, data.mean, data.std, precision=config.precision
-        )
-        pairs += [("validation/accuracy", accuracy), ("validation/nll", nll)]
-    # JSON has no NaN; a value that is not a number is absent, not zero.
-    return evaluation.nested((name, value) for name, value in pairs if math.isfinite(value))
-
-
-def add_evaluation(
-    cell: Cell, result: dict[str, Any], data: Data, device: torch.device
-) -> dict[str, Any]:
-    """Measure a finished cell's stored network in full and write what `result` lacked.
-
-    Raises `OSError` or `ValueError` where the weights cannot be read or are not the result's own.
-    """
-    shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
-    with randomness.default_generators(cell.config.seed, "init"):
-        network = models.build(cell.config.model, shape, len(data.classes))
-    stored = (cell.folder / "model.safetensors").read_bytes()
-    if result.get("weights") not in (None, _digest(stored)):
-        raise ValueError("model.safetensors is damaged, or not of the run that wrote result.json")
-    try:
-        weights = safetensors_read(stored)
-    except SafetensorError as error:
-        raise ValueError(f"model.safetensors is damaged: {error}") from error
-    network.load_state_dict(weights)
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    measured = measure(network, data, cell.config, "full")
-    # What the training run measured stays as it was.
-    whole = measured | result
-    cell.finish(whole)
-    with CellBoard(cell.folder) as board:
-        board.scalars(headline(whole), cell.config.epochs + 1)
-    return whole
-
-
-def headline(result: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of a result that TensorBoard shows, by tag."""
-    tags = {f"final/{name}": value for name, value in result["test"].items()}
-    for family in ("shift", "adversarial"):
-        for name, values in result.get(family, {}).items():
-            tags[f"{family}/{name}"] = values["accuracy"]
-    return tags
-
-
-def device_name(device: torch.device) -> str:
-    """`cpu`, or the GPU's own name."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def mixed_pictures(network: nn.Module, data: Data, config: Config) -> _Pictures:
-    """Partner images, mixed images and mixed feature maps of a few training images, for TensorBoard.
-
-    Draws from a stream of its own and leaves the network, its BatchNorm statistics included, as it was.
-    """
-    count = min(PICTURED, len(data.train.images))
-    generator = randomness.stream(config.seed, "picture")
-    draw = mixing.draw(generator, count, mode=config.mode, alpha=config.alpha, lam=config.lam).to(
-        data.train.images.device
-    )
-    pixels = data.train.images[:count].float() / 255
-    partners = torch.stack([pixels[row] for row in draw.index])
-    if is_plain(config):
-        return pixels[None], pixels, None
-    layer = layers(config)[-1]
-    maps: list[Tensor] = []
-    if layer != "input":
-        hook = network.get_submodule(layer).register_forward_hook(
-            # A copy, for the next module may write in place.
-            lambda module, args, output: maps.append(output.clone())
-        )
-        training = network.training
-        try:
-            with torch.no_grad():
-                network.eval()(normalise(data.train.images[:count], data.mean, data.std))
-        finally:
-            hook.remove()
-            network.train(training)
-    mixed_maps = mixing.mix(maps[0].contiguous(), draw) if maps else None
-    return partners, mixing.mix(pixels, draw), mixed_maps

@@ -3,8 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,30 +96,3 @@ def plain(config: Config) -> Config:
     The keys that mean nothing then take their defaults, however the sweep was written.
     """
     return replace(config, layer="none", **{key: getattr(Config(), key) for key in _MIXING_KEYS})
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The cells that a command needs."""
-
-    requested: dict[str, Config]
-    """Settings that were asked for, by key, in that order; their seed means nothing."""
-
-    cells: dict[str, Config]
-    """Every cell by id, baselines included, in the order of training: seed by seed, so that a
-    study which is stopped half-way is balanced."""
-
-
-def make_plan(configs: Iterable[Config]) -> Plan:
-    """The cells of all `configs` (one for each job of a sweep), shared baselines once."""
-    requested: dict[str, Config] = {}
-    by_seed: dict[int, dict[str, Config]] = {}
-    for config in configs:
-        requested.setdefault(setting_key(config), config)
-        for seed in range(config.seed, config.seed + config.repeats):
-            own = replace(config, seed=seed)
-            baselines = [plain(own), image_mixup(own)] if config.baseline else []
-            for cell in (*baselines, plain(own) if is_plain(own) else own):
-                by_seed.setdefault(seed, {}).setdefault(cell_id(cell), cell)
-    cells_in_order = {key: cell for seed in sorted(by_seed) for key, cell in by_seed[seed].items()}
-    return Plan(requested, cells_in_order)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from hiddenmix import atomic
+from hiddenmix.system import atomic
 
 VERSION = 1
 CURRENT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"

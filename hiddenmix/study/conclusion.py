@@ -6,11 +6,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from hiddenmix import report, tracking
-from hiddenmix.cells import Plan, image_mixup, is_plain, plain, setting_key
+from hiddenmix import report
 from hiddenmix.config import UserError
-from hiddenmix.results import Study, read_curve, read_study
-from hiddenmix.store import Cell, study_locked
+from hiddenmix.report import Study, read_curve, read_study
+from hiddenmix.study import tracking
+from hiddenmix.study.cells import image_mixup, is_plain, plain, setting_key
+from hiddenmix.study.planning import Plan
+from hiddenmix.study.store import Cell, study_locked
 
 
 def conclude(

@@ -7,6 +7,7 @@ import re
 import torch
 
 from hiddenmix.config import Config
+from hiddenmix.terminal import clean
 
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 
@@ -28,13 +29,8 @@ def describe(error: BaseException, config: Config) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         where = f": {error.filename}" if error.filename is not None else ""
         advice = "; free some space and run the same command again" if error.errno in _FULL else ""
-        return one_line(f"{error.strerror}{where}{advice}")
-    return one_line(str(error)) or type(error).__name__
-
-
-def one_line(text: str) -> str:
-    """`text` without line breaks, at most 500 characters."""
-    return " ".join(text.split())[:500]
+        return clean(f"{error.strerror}{where}{advice}", 500)
+    return clean(error, 500) or type(error).__name__
 
 
 def release_memory() -> None:

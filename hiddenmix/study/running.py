@@ -1,113 +1,27 @@
 """Runs what a command asks for: plans the cells of a study, trains those that lack, shows the table."""
 
-import os
 import shlex
-import time
 import traceback
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from collections.abc import Sequence
 
-import torch
 from rich.console import Console
 
-from hiddenmix import data as data_room
-from hiddenmix import failures as failure_room
-from hiddenmix import models
-from hiddenmix.cell_training import CellError, Run, add_evaluation, device_name, train_cell
-from hiddenmix.cells import Plan, make_plan
-from hiddenmix.config import Config, ConfigError, DatasetConfig, ModelConfig, UserError, layers
-from hiddenmix.data import Data, Description
-from hiddenmix.display import Display, duration
-from hiddenmix.interrupts import Interrupts
-from hiddenmix.randomness import default_generators
-from hiddenmix.store import Cell, check_study, environment, record_command
-from hiddenmix.training import choose_form
-
-OUTPUTS = Path("outputs")
-"""Studies lie below this folder of the working directory."""
+from hiddenmix.config import Config
+from hiddenmix.study import failures as failure_room
+from hiddenmix.study.announcement import announce, warn_of_disguises
+from hiddenmix.study.cell_training import CellError, train_cell
+from hiddenmix.study.command import Run
+from hiddenmix.study.devices import choose_device
+from hiddenmix.study.environment import environment
+from hiddenmix.study.loaded_data import LoadedData
+from hiddenmix.study.measuring import add_evaluation
+from hiddenmix.study.planning import check_requests, make_plan
+from hiddenmix.study.store import OUTPUTS, Cell, record_command
+from hiddenmix.system import Interrupts
+from hiddenmix.terminal import Display, clean, duration
 
 WAIT_SECONDS = 1.0
 """Between two looks at a cell that another process trains."""
-
-
-def check_requests(configs: Sequence[Config]) -> None:
-    """Refuse, before anything is loaded or written, what the configurations' own checks cannot see:
-    data that is not there, an unknown layer or device, a folder that cannot be written. Raises
-    `UserError`."""
-    descriptions: dict[str, Description] = {}
-    for config in configs:
-        choose_device(config.device, 0)
-        check_study(OUTPUTS / config.study)
-        if (OUTPUTS / config.study).exists():
-            for cell in make_plan([config]).cells.values():
-                Cell(OUTPUTS / config.study, cell).check()
-        dataset = repr(config.dataset)
-        if dataset not in descriptions:
-            descriptions[dataset] = data_room.describe(config.dataset)
-        description = descriptions[dataset]
-        if config.batch_size > description.train_size:
-            raise ConfigError(
-                "batch_size", config.batch_size, f"2 to {description.train_size} training images"
-            )
-        names = [name for name in layers(config) if name != "none"]
-        models.check_layers(names, layers_of(config.model, description))
-
-
-def load_data(configs: Sequence[Config]) -> None:
-    """Read the data of `configs`, for the `run` to come in this process: what cannot be read is
-    refused before Hydra makes a folder. Raises `UserError` and `Interrupted`."""
-    _Loaded.kept.clear()
-    with Interrupts().installed():
-        for config in configs:
-            _Loaded(Console(highlight=False), choose_device(config.device, 0)).get(config)
-
-
-_LAYERS: dict[tuple[str, str], list[models.Layer]] = {}
-
-
-def layers_of(model: ModelConfig, description: Description) -> list[models.Layer]:
-    """The layers of a network for images of `description` that can be mixed."""
-    key = repr(model), repr(description)
-    if key not in _LAYERS:
-        _LAYERS[key] = _find_layers(model, description)
-    return _LAYERS[key]
-
-
-def _find_layers(model: ModelConfig, description: Description) -> list[models.Layer]:
-    try:
-        with torch.device("meta"):  # counts the weights without making them
-            network = models.build(model, description.shape, description.classes)
-    except (AssertionError, RuntimeError, ValueError) as error:
-        size = "x".join(map(str, description.shape))
-        reason = failure_room.one_line(str(error))
-        raise UserError(f"this network cannot be built for {size} images\n  {reason}") from error
-    # Weights, their gradients and the optimizer's averages.
-    need = 3 * sum(value.nbytes for value in network.state_dict().values())
-    have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if need > have:
-        raise UserError(
-            f"this network needs {need / 2**30:,.0f} GiB of memory to train, this machine has "
-            f"{have / 2**30:,.0f}\n  choose a smaller one, such as model.width=64"
-        )
-    with default_generators(0, "init"):
-        network = models.build(model, description.shape, description.classes)
-    return models.mixable_layers(network, description.shape)
-
-
-def choose_device(name: str, job: int) -> torch.device:
-    """The device called `name`; `auto` spreads the jobs of a launcher over the GPUs by their number.
-
-    Raises `ConfigError` for a CUDA device that is not there.
-    """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        return torch.device("cuda", job % count) if count else torch.device("cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= count:
-        found = ", ".join(f"cuda:{number}" for number in range(count)) or "no CUDA device"
-        raise ConfigError("device", name, f"auto, cpu ({found} found)")
-    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 
 
 def run(configs: Sequence[Config], command: Sequence[str], job: int = 0) -> int:
@@ -128,7 +42,7 @@ def run(configs: Sequence[Config], command: Sequence[str], job: int = 0) -> int:
                 for name, requests in studies.items()
             ]
     finally:
-        _Loaded.kept.clear()
+        LoadedData.kept.clear()
     return max(codes)
 
 
@@ -144,7 +58,7 @@ def _run_study(
     device = choose_device(configs[0].device, job)
     plan = make_plan(configs)
     cells = [Cell(study, config) for config in plan.cells.values()]
-    loaded = _Loaded(console, device)
+    loaded = LoadedData(console, device)
     # Data that cannot be read is refused before the study is touched.
     for config in plan.cells.values():
         loaded.get(config)
@@ -159,101 +73,17 @@ def _run_study(
         },
     )
     display = Display(console, len(cells))
-    _announce(display, study, cells, device)
-    _warn_of_disguises(display, plan)
+    announce(display, study, cells, device)
+    warn_of_disguises(display, plan)
     failures = _train_all(cells, loaded, Run(command, device, display, interrupts))
     # Imported here: pandas and scipy take a second that no refused command should wait for.
-    from hiddenmix.conclusion import conclude
+    from hiddenmix.study.conclusion import conclude
 
     written = conclude(study, plan, cells, failures, console, full_report=len(configs) > 1)
     return 1 if failures or not written else 0
 
 
-class _Loaded:
-    """The data sets of a command, each loaded and moved to the device once."""
-
-    kept: ClassVar[dict[tuple[str, torch.device], Data]] = {}
-
-    def __init__(self, console: Console, device: torch.device) -> None:
-        self._console, self._device = console, device
-
-    def get(self, config: Config) -> Data:
-        key = repr(config.dataset), self._device
-        if key not in self.kept:
-            self.kept[key] = self._load(config.dataset)
-            size = len(self.kept[key].train.images)
-            if config.batch_size > size:
-                raise ConfigError("batch_size", config.batch_size, f"2 to {size} training images")
-        return self.kept[key]
-
-    def _load(self, config: DatasetConfig) -> Data:
-        if not self._console.is_terminal:
-            return data_room.load(config, _plain_progress(self._console)).to(self._device)
-        from rich.progress import Progress
-
-        with Progress(console=self._console, transient=True) as bar:
-            task = bar.add_task("data", total=None)
-
-            def progress(what: str, done: int, total: int) -> None:
-                bar.update(task, description=what, completed=done, total=total)
-
-            return data_room.load(config, progress).to(self._device)
-
-
-def _plain_progress(console: Console) -> data_room.Progress:
-    said = {"at": time.monotonic()}
-
-    def progress(what: str, done: int, total: int) -> None:
-        if time.monotonic() - said["at"] > 5:
-            said["at"] = time.monotonic()
-            console.print(f"{what}: {done:,} of {total:,}", markup=False)
-
-    return progress
-
-
-def _announce(display: Display, study: Path, cells: list[Cell], device: torch.device) -> None:
-    results = [found for cell in cells if (found := cell.result()) is not None]
-    there = len(results)
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    display.say(
-        f"study {study}: {len(cells)} networks, {there} already there, {len(cells) - there} to "
-        f"train on {device_name(device)}{threads}"
-    )
-    here = _hardware({"device": device_name(device), "threads": torch.get_num_threads()})
-    others = {_hardware(found["environment"]) for found in results} - {here}
-    if others:
-        display.say(
-            f"warning: networks already there were trained on {', '.join(sorted(others))}, which "
-            "rounds differently: the same setting and seed would not give the same network here"
-        )
-    for line in dict.fromkeys(choose_form(cell.config, device).text for cell in cells):
-        display.say(line)
-
-
-def _hardware(environment: Mapping[str, Any]) -> str:
-    """What decides how sums are rounded."""
-    device, threads = environment.get("device", "an unknown device"), environment.get("threads")
-    return f"{device} ({threads} threads)" if device == "cpu" else str(device)
-
-
-def _warn_of_disguises(display: Display, plan: Plan) -> None:
-    warned = set()
-    for config in plan.requested.values():
-        names = [name for name in layers(config) if name not in ("none", "input")]
-        key = (repr(config.model), repr(config.dataset), tuple(names))
-        if not names or key in warned:
-            continue
-        warned.add(key)
-        available = layers_of(config.model, data_room.describe(config.dataset))
-        for layer in models.check_layers(names, available):
-            if layer.disguise:
-                display.say(
-                    f"warning: layer={layer.name} is image mixup in disguise: up to there the "
-                    "network is affine, so mixing its map equals mixing the image"
-                )
-
-
-def _train_all(cells: list[Cell], loaded: _Loaded, run: Run) -> dict[str, str]:
+def _train_all(cells: list[Cell], loaded: LoadedData, run: Run) -> dict[str, str]:
     """Train every cell that is not done and that no other process trains, then wait for the others.
 
     Returns the failures, by cell id.
@@ -272,7 +102,7 @@ def _train_all(cells: list[Cell], loaded: _Loaded, run: Run) -> dict[str, str]:
                         elsewhere.add(cell.id)
                     elif cell.id in elsewhere and (failure := cell.failure()) is not None:
                         # Another process has tried it a moment ago; the next command will again.
-                        failures[cell.id] = failure_room.one_line(str(failure.get("message")))
+                        failures[cell.id] = clean(failure.get("message"), 500)
                         _end_failed(cell, failures, run)
                     else:
                         _train_one(cell, loaded, run, failures)
@@ -284,7 +114,7 @@ def _train_all(cells: list[Cell], loaded: _Loaded, run: Run) -> dict[str, str]:
     return failures
 
 
-def _train_one(cell: Cell, loaded: _Loaded, run: Run, failures: dict[str, str]) -> None:
+def _train_one(cell: Cell, loaded: LoadedData, run: Run, failures: dict[str, str]) -> None:
     known = cell.result()
     if known is not None:
         text = f"already there, accuracy {known['test']['accuracy']:.4f}"
@@ -293,7 +123,7 @@ def _train_one(cell: Cell, loaded: _Loaded, run: Run, failures: dict[str, str]) 
                 add_evaluation(cell, known, loaded.get(cell.config), run.device)
                 text += ", evaluated in full"
             except (OSError, ValueError, RuntimeError) as error:
-                failures[cell.id] = failure_room.one_line(str(error))
+                failures[cell.id] = clean(error, 500)
                 _end_failed(cell, failures, run)
                 return
         run.display.end(cell.id, text, trained=False)

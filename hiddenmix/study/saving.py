@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hiddenmix import checkpoints
-from hiddenmix.interrupts import Interrupted, Interrupts
-from hiddenmix.store import Cell
+from hiddenmix.study import checkpoints
+from hiddenmix.study.store import Cell
+from hiddenmix.system import Interrupted, Interrupts
 from hiddenmix.training import Training
 
 CHECKPOINT_SHARE = 0.01

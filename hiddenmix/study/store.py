@@ -8,22 +8,21 @@ outputs/<study>/locks/<cell id>.lock     held by the process that trains the cel
 import json
 import math
 import os
-import platform
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
-from hiddenmix import atomic
-from hiddenmix.cells import cell_id
 from hiddenmix.config import Config, UserError, show
+from hiddenmix.study.cells import cell_id
+from hiddenmix.system import atomic
+
+OUTPUTS = Path("outputs")
+"""Studies lie below this folder of the working directory."""
 
 FORMAT = 1
 """Version of the files below; a study of another version is refused."""
@@ -208,41 +207,3 @@ def read_study(study: Path) -> dict[str, Any]:
     if content is None or not isinstance(content.get("commands"), list):
         return {"format": FORMAT, "commands": []}
     return content
-
-
-@cache
-def environment() -> dict[str, Any]:
-    """Versions, machine and commit that a result was made with, device and threads aside."""
-    return {
-        "python": platform.python_version(),
-        "torch": metadata.version("torch"),
-        "hiddenmix": metadata.version("hiddenmix"),
-        "machine": platform.machine(),
-        **_commit(),
-    }
-
-
-def _commit() -> dict[str, Any]:
-    """Commit of the checkout that the package lies in, and whether it has changes; else None."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return {"commit": None, "dirty": None}
-    commit = _git(root, "rev-parse", "HEAD")
-    return {
-        "commit": commit,
-        "dirty": bool(_git(root, "status", "--porcelain")) if commit else None,
-    }
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(  # noqa: S603  # fixed arguments, no shell
-            ["git", "-C", str(root), *arguments],  # noqa: S607
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

@@ -6,14 +6,13 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import fields
+from importlib import metadata
 from traceback import walk_tb
 from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from hiddenmix.allocation import keep_freed_memory
-from hiddenmix.checks import allowed
 from hiddenmix.config import (
     AdamConfig,
     CnnConfig,
@@ -23,8 +22,13 @@ from hiddenmix.config import (
     SgdConfig,
     TorchvisionConfig,
     UserError,
+    allowed,
     show,
 )
+from hiddenmix.system import keep_freed_memory
+
+VERSION = f"hiddenmix {metadata.version('hiddenmix')}"
+"""What `--version` of every command prints."""
 
 _CONFIGURATION = ("hydra", "omegaconf", "antlr4", "yaml")
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from hiddenmix import mixing, randomness
-from hiddenmix.batches import AugmentationDraws, draw_augmentation
 from hiddenmix.config import Config, layers
+from hiddenmix.data import AugmentationDraws, draw_augmentation
 
 Part = slice | Tensor
 """Which columns of the draws: a slice, or int64 positions on the device."""

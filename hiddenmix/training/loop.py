@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hiddenmix import mixing, randomness
-from hiddenmix.batches import augment, normalise
-from hiddenmix.config import AdamConfig, Config, OptimizerConfig, SgdConfig, layers
-from hiddenmix.draws import BatchDraws, EpochDraws, batch_bounds, draw_epoch
-from hiddenmix.recording import Place, Recorder, Recordings, cuda_graph
-from hiddenmix.schedules import learning_rates
+from hiddenmix.config import Config, layers
+from hiddenmix.data import augment, normalise
+from hiddenmix.training.epoch_draws import BatchDraws, EpochDraws, batch_bounds, draw_epoch
+from hiddenmix.training.forms import choose_form
+from hiddenmix.training.optimizers import build_optimizer
+from hiddenmix.training.recording import Place, Recorder, Recordings, cuda_graph
+from hiddenmix.training.schedules import learning_rates
 
 
 @dataclass(frozen=True)
@@ -52,68 +54,6 @@ class NonFiniteLossError(RuntimeError):
             f"loss is not finite at epoch {epoch}, step {step}, learning rate {learning_rate:.4g} "
             f"({before}); {advice}, or use optimizer.schedule=one_cycle or precision=float32"
         )
-
-
-def build_optimizer(
-    config: OptimizerConfig, network: nn.Module, rate: Tensor | None = None
-) -> torch.optim.Optimizer:
-    """SGD or Adam over all parameters, in torch's fused form: one pass over the weights.
-
-    `rate`, a scalar on the network's device, holds the learning rate of steps that are recorded.
-    """
-    lr: Any = config.lr if rate is None else rate
-    match config:
-        case SgdConfig():
-            return torch.optim.SGD(
-                network.parameters(),
-                lr=lr,
-                momentum=config.momentum,
-                nesterov=config.nesterov,
-                weight_decay=config.weight_decay,
-                fused=True,
-            )
-        case AdamConfig():
-            return torch.optim.Adam(
-                network.parameters(),
-                lr=lr,
-                betas=(config.betas[0], config.betas[1]),
-                weight_decay=config.weight_decay,
-                fused=True,
-                capturable=rate is not None and rate.is_cuda,
-            )
-        case _:
-            raise TypeError(f"no optimizer for {type(config).__name__}")
-
-
-@dataclass(frozen=True)
-class Form:
-    """In which of torch's forms a network is trained."""
-
-    compiled: bool
-    """Whether its passes run through torch.compile."""
-
-    recorded: bool
-    """Whether its steps are recorded as CUDA graphs and replayed."""
-
-    text: str
-    """The form and the reason for it, in one line."""
-
-
-def choose_form(config: Config, device: torch.device) -> Form:
-    """What `compile` comes to on `device`; the layout is channels_last, the precision the user's."""
-    layout = f"channels_last, {config.precision}"
-    cuda = device.type == "cuda"
-    if config.compile is True:
-        graphs = ", recorded as CUDA graphs" if cuda else ""
-        return Form(True, cuda, f"form: compiled{graphs}, {layout}: compile=true")
-    if config.compile is False:
-        return Form(False, False, f"form: eager, {layout}: compile=false")
-    if cuda:
-        reason = "one call launches a step, so that the GPU need not wait for Python"
-        return Form(False, True, f"form: eager, recorded as CUDA graphs, {layout}: {reason}")
-    # docs/performance.md: not faster than eager channels_last, and 25 s to compile a network.
-    reason = "compile does not pay on the CPU, where channels_last alone is as fast"
-    return Form(False, False, f"form: eager, {layout}: {reason}")
 
 
 class Training:

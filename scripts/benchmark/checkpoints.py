@@ -1,7 +1,7 @@
 """What checkpoints cost: images per second with them over images per second without, in one run.
 
-python scripts/checkpoint_cost.py                 # digits, and images of CIFAR's size; 3 min on 2 cores
-python scripts/checkpoint_cost.py --pairs 9
+python scripts/benchmark checkpoints                 # digits and CIFAR's size; 3 min on 2 cores
+python scripts/benchmark checkpoints --pairs 9
 
 Each pair trains the default network twice, with and without checkpoints as the defaults write them
 (each 30 s, and at an epoch's end where that costs under 1 %), the order turning from pair to pair.
@@ -17,12 +17,12 @@ from pathlib import Path
 
 import torch
 
-from hiddenmix import models
-from hiddenmix.checkpoints import CURRENT
 from hiddenmix.config import Config
+from hiddenmix.networks import build
 from hiddenmix.randomness import default_generators
-from hiddenmix.saving import Saver
-from hiddenmix.store import Cell
+from hiddenmix.study import Cell
+from hiddenmix.study.checkpoints import CURRENT
+from hiddenmix.study.saving import Saver
 from hiddenmix.training import Training
 
 SIZES = {"digits": ((1, 8, 8), 1_437, 60), "CIFAR-size": ((3, 32, 32), 5_000, 4)}
@@ -34,7 +34,7 @@ def train(
 ) -> tuple[float, float, int]:
     """Images per second, the share of the time within saves, and how many there were."""
     with default_generators(0, "init"):
-        network = models.build(config.model, shape, 10)
+        network = build(config.model, shape, 10)
     images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8)
     labels = torch.arange(count) % 10
     mean, std = torch.full(shape[:1], 0.5), torch.full(shape[:1], 0.3)

@@ -1,4 +1,4 @@
-"""The contestants of `scripts/benchmark.py`: bare steps, the trainer, and conventional loops."""
+"""The contestants of `speed.py`: bare steps, the trainer, and conventional loops."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from hiddenmix import mixing
 from hiddenmix.config import CnnConfig, Config, ModelConfig, PreactResNet18Config, SgdConfig
-from hiddenmix.models import build
-from hiddenmix.training import Training, build_optimizer
+from hiddenmix.networks import build
+from hiddenmix.training import Training
+from hiddenmix.training.optimizers import build_optimizer
 
 SIDE, CLASSES = 32, 10
 LAYERS = {"cnn": "conv1", "preact_resnet18": "layer1"}

@@ -1,9 +1,9 @@
 """Many networks of one architecture on one device: which way of training them at once pays?
 
-python scripts/benchmark_many.py --networks 1 4 16 --json many.json
+python scripts/benchmark many --networks 1 4 16 --json many.json
 
 Ways, each against training them one after another with the trainer: `stacked`, all in one network
-(`benchmark_stacked.py`); `streams`, each on a CUDA stream of its own, their recorded steps in turn
+(`stacked.py`); `streams`, each on a CUDA stream of its own, their recorded steps in turn
 (a GPU only); `processes`, several at once, which share the cores (or the GPU). They take turns,
 `--rounds` times; the ratio of the images trained in a second counts, within a round.
 """
@@ -20,18 +20,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hiddenmix.command_line import guarded
+from hiddenmix.terminal import guarded
 
 guarded(lambda: 0)  # the commands' own settings of OpenMP and malloc, which come before torch
 
-import torch  # noqa: E402
-from benchmark_contestants import make_bench  # noqa: E402
-from benchmark_stacked import Stacked  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
+import torch
+from contestants import make_bench
+from rich.console import Console
+from rich.table import Table
+from stacked import Stacked
 
-from hiddenmix.config import Config, SgdConfig  # noqa: E402
-from hiddenmix.training import Training  # noqa: E402
+from hiddenmix.config import Config, SgdConfig
+from hiddenmix.training import Training
 
 Turn = Callable[[], float]
 """Trains every network for so many steps; returns the seconds that took."""

@@ -1,4 +1,4 @@
-"""Measurements of `scripts/benchmark.py` that need a process of their own; each prints one JSON line.
+"""Measurements of `speed.py` that need a process of their own; each prints one JSON line.
 
 memory N [plain]: peak memory of a process that trains the default network on N
     CIFAR-size images; `plain` leaves the allocator as it comes
@@ -23,13 +23,13 @@ BORN = time.monotonic()
 def memory(count: int, keep: bool) -> dict[str, float]:
     """Bytes: of `count` images, and of the process at its peak, before and after some steps.
 
-    `keep`: with the allocator set as the commands set it (`hiddenmix.allocation`).
+    `keep`: with the allocator set as the commands set it (`hiddenmix.system`).
     """
     import torch
 
-    from hiddenmix.allocation import keep_freed_memory
     from hiddenmix.config import CnnConfig, Config, SgdConfig
-    from hiddenmix.models import build
+    from hiddenmix.networks import build
+    from hiddenmix.system import keep_freed_memory
     from hiddenmix.training import Training
 
     if keep:
@@ -110,33 +110,26 @@ class Stopwatch:
 def sweep(folder: str, overrides: list[str]) -> dict[str, Any]:
     """Seconds by part of a sweep, and the exit code."""
     watch = Stopwatch()
-    from hiddenmix import command_line
+    from hiddenmix.terminal import command_line
 
     command_line.guarded(lambda: 0)  # its settings come before torch
     import torch
 
-    from hiddenmix import (
-        atomic,
-        cell_training,
-        checkpoints,
-        conclusion,
-        data,
-        evaluation,
-        models,
-        tracking,
-        train,
-        training,
-    )
+    from hiddenmix import data, evaluation, networks, train
+    from hiddenmix.networks import layers
+    from hiddenmix.study import cell_training, checkpoints, conclusion, measuring, tracking
+    from hiddenmix.system import atomic
+    from hiddenmix.training import loop
 
-    watch.watch(train, "_compose", "configuration")
+    watch.watch(train, "compose_jobs", "configuration")
     for function in ("load", "describe"):
         watch.watch(data, function, "data")
-    for function in ("build", "mixable_layers"):
-        watch.watch(models, function, "building networks")
-    watch.watch(training, "build_optimizer", "building optimizers")
-    watch.watch_generator(training.Training, "run", "training steps")
+    watch.watch(networks, "build", "building networks")
+    watch.watch(layers, "_find_layers", "building networks")
+    watch.watch(loop, "build_optimizer", "building optimizers")
+    watch.watch_generator(loop.Training, "run", "training steps")
     watch.watch(evaluation, "accuracy", "evaluation per epoch")
-    watch.watch(cell_training, "measure", "evaluation at the end")
+    watch.watch(measuring, "measure", "evaluation at the end")
     watch.watch(cell_training, "mixed_pictures", "TensorBoard")
     for function in ("__init__", "__exit__", "epoch", "pictures", "result", "replay"):
         watch.watch(tracking.CellBoard, function, "TensorBoard")
@@ -154,12 +147,12 @@ def sweep(folder: str, overrides: list[str]) -> dict[str, Any]:
         except SystemExit as exit_:
             code = exit_.code
     sys.stdout = stdout
-    networks = len(list(Path(folder).glob("outputs/*/cells/*/result.json")))
+    trained = len(list(Path(folder).glob("outputs/*/cells/*/result.json")))
     total = sum(watch.seconds.values())
     parts = dict(sorted(watch.seconds.items(), key=lambda item: -item[1]))
     return {
         "code": code,
-        "networks": networks,
+        "networks": trained,
         "threads": torch.get_num_threads(),
         "seconds": total,
         "parts": parts,
@@ -172,7 +165,7 @@ def decode(count: int) -> dict[str, float]:
     import numpy as np
     from PIL import Image
 
-    from hiddenmix import image_cache, image_folder
+    from hiddenmix.data import decoding, image_cache, image_folder
 
     generator = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -184,11 +177,11 @@ def decode(count: int) -> dict[str, float]:
             picture = Image.fromarray(smooth).resize((32, 32), Image.Resampling.BICUBIC)
             picture.save(home / f"{number}.jpg", quality=90)
         found = image_folder.scan(folder)
-        shape = image_folder.image_shape(found, None)
+        shape = decoding.image_shape(found, None)
         seconds = {}
         for name, processes in (("all", None), ("one", 1)):
             started = time.perf_counter()
-            image_folder.decode(found, shape, None, processes=processes)
+            decoding.decode(found, shape, None, processes=processes)
             seconds[f"decode_{name}"] = time.perf_counter() - started
         for name in ("build", "open"):
             started = time.perf_counter()

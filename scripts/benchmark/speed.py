@@ -1,8 +1,8 @@
 """The one place for timings: the trainer beside the bare step of its network and beside its peers.
 
-python scripts/benchmark.py --json benchmark.json          # 5 minutes on 2 quiet CPU cores
-python scripts/benchmark.py --sweep --decode 60000 --json all.json    # with the slow parts
-python scripts/benchmark.py --markdown benchmark.json      # the tables of docs/performance.md
+python scripts/benchmark speed --json benchmark.json          # 5 minutes on 2 quiet CPU cores
+python scripts/benchmark speed --sweep --decode 60000 --json all.json    # with the slow parts
+python scripts/benchmark speed --markdown benchmark.json      # the tables of docs/performance.md
 
 All contestants train the same network on the same images. They take turns, `--rounds` times, so that
 whatever else the machine does meets them alike; a ratio is the median of the rounds' own ratios.
@@ -22,21 +22,22 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hiddenmix.command_line import guarded
+from hiddenmix.terminal import guarded
 
 guarded(lambda: 0)  # the commands' own settings of OpenMP and malloc, which come before torch
 
-import torch  # noqa: E402
-from benchmark_contestants import Bench, Steps, contestants, make_bench  # noqa: E402
-from benchmark_tables import markdown, tables  # noqa: E402
-from rich.console import Console  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
+import torch
+from contestants import Bench, Steps, contestants, make_bench
+from rich.console import Console
+from tables import markdown, tables
+from torch import Tensor, nn
 
-from hiddenmix import checkpoints, evaluation  # noqa: E402
-from hiddenmix.config import Config, SgdConfig  # noqa: E402
-from hiddenmix.training import Training, choose_form  # noqa: E402
+from hiddenmix import evaluation
+from hiddenmix.config import Config, SgdConfig
+from hiddenmix.study import checkpoints
+from hiddenmix.training import Training, choose_form
 
-PROCESSES = Path(__file__).with_name("benchmark_processes.py")
+PROCESSES = Path(__file__).with_name("processes.py")
 SWEEP = ["layer=input,conv1,pool1,conv2,conv3", "mode=siamese,triplet", "alpha=0.2,1.0"]
 """20 settings of the default data set, digits."""
 
@@ -184,7 +185,7 @@ def one_offs(bench: Bench) -> dict[str, float]:
 
 
 def apart(*arguments: str) -> dict[str, Any]:
-    """What `benchmark_processes.py` measures in a process of its own."""
+    """What `processes.py` measures in a process of its own."""
     command = [sys.executable, str(PROCESSES), *arguments]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -213,7 +214,7 @@ def environment(arguments: argparse.Namespace, device: torch.device) -> dict[str
         "settings": {
             key: value for key, value in vars(arguments).items() if key not in ("json", "markdown")
         },
-        "command": "python scripts/benchmark.py " + " ".join(sys.argv[1:]),
+        "command": "python scripts/benchmark speed " + " ".join(sys.argv[1:]),
         "form": choose_form(Config(batch_size=arguments.batch_size), device).text,
     }
 

@@ -1,4 +1,4 @@
-"""Many networks trained as one stacked network: a contestant of `scripts/benchmark_many.py`.
+"""Many networks trained as one stacked network: a contestant of `many.py`.
 
 Weights of N networks of one architecture lie in one tensor each, with a leading dimension N;
 `torch.func.vmap` turns their convolutions into grouped ones and their linear layers into batched
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from hiddenmix import mixing
-from hiddenmix.batches import normalise
 from hiddenmix.config import Config, SgdConfig
-from hiddenmix.draws import batch_bounds, draw_epoch
+from hiddenmix.data import normalise
+from hiddenmix.training.epoch_draws import batch_bounds, draw_epoch
 
 
 class Stacked:

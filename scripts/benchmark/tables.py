@@ -1,4 +1,4 @@
-"""The numbers of `scripts/benchmark.py` as tables, for the terminal and as Markdown."""
+"""The numbers of `speed.py` as tables, for the terminal and as Markdown."""
 
 import statistics
 from collections.abc import Iterator

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from hiddenmix import evaluate, report
-
-from .bad_input import ROWS, STUDY, make_images
-from .bad_values import Bad, Before, Gets
-from .commands import Command, Ended, at_step, cells, command, outcome
+from hiddenmix import evaluate
+from hiddenmix.report.__main__ import main as report
+from tests.support.bad_input import ROWS, STUDY, make_images
+from tests.support.bad_values import Bad, Before, Gets
+from tests.support.commands import Command, Ended, at_step, cells, command, outcome
 
 PLACES = {"outputs", "images", "home"}
 """Where the study lies, the images with their cache, and the user's cache."""
 
 PROGRAMS: dict[str, Callable[[list[str]], int]] = {
     "evaluate": evaluate.main,
-    "report": report.main,
+    "report": report,
 }
 
 

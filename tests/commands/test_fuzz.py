@@ -13,14 +13,14 @@ from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hiddenmix import experiment
-from hiddenmix.cells import cell_id, make_plan
-from hiddenmix.checks import check
-from hiddenmix.command_line import guarded
-from hiddenmix.composition import config_folder, from_hydra, from_plain, register
-from hiddenmix.config import Config
-
-from .commands import ALONE, Command, command
+from hiddenmix.config.checks import check
+from hiddenmix.config.composition import config_folder, from_hydra, from_plain, register
+from hiddenmix.config.schema import Config
+from hiddenmix.study import check_requests
+from hiddenmix.study.cells import cell_id
+from hiddenmix.study.planning import make_plan
+from hiddenmix.terminal.command_line import guarded
+from tests.support.commands import ALONE, Command, command
 
 KEYS = (
     *("layer", "mode", "alpha", "lam", "partners", "originals", "seed", "repeats", "baseline"),
@@ -90,7 +90,7 @@ def outcome(arguments: list[str]) -> Config | None:
     def run() -> int:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
             config = from_hydra(compose("config", overrides=arguments))
-        experiment.check_requests([config])
+        check_requests([config])
         accepted.append(config)
         return 0
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import hiddenmix
-from hiddenmix import checkpoints, evaluate
-
-from .bad_input import Evil, signed
-from .commands import ALONE, Command, cells, command
+from hiddenmix import evaluate
+from hiddenmix.study import checkpoints
+from tests.support.bad_input import Evil, signed
+from tests.support.commands import ALONE, Command, cells, command
 
 PACKAGE = Path(hiddenmix.__file__).parent
 

@@ -8,10 +8,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from hiddenmix import config as config_room
-from hiddenmix import train
-from hiddenmix.cells import make_plan
-from hiddenmix.composition import config_folder, from_hydra, from_plain, register
-from hiddenmix.config import (
+from hiddenmix.config.composition import config_folder, from_hydra, from_plain, register
+from hiddenmix.config.schema import (
     DATASETS,
     AdamConfig,
     CnnConfig,
@@ -20,8 +18,10 @@ from hiddenmix.config import (
     PreactResNet18Config,
     TorchvisionConfig,
 )
+from hiddenmix.config.sweeps import compose_jobs
+from hiddenmix.study.planning import make_plan
 
-CONF = Path(__file__).parent.parent / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def composed(*overrides: str) -> Config:
@@ -128,6 +128,6 @@ def test_a_sweep_composes_its_jobs_as_hydra_would() -> None:
     ]
     register()
     with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-        found = train._compose(jobs)
+        found = compose_jobs(jobs)
         expected = [from_hydra(compose("config", overrides=job)) for job in jobs]
     assert found == expected

@@ -1,20 +1,18 @@
 """What is refused in a folder of images: each refusal names the file and stays within two lines."""
 
 import errno
-import io
 import os
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
-from hiddenmix.config import UserError
-from hiddenmix.image_folder import decode, scan
-
-from .test_image_folder import load, make_folder, pixels
+from hiddenmix.config.schema import UserError
+from hiddenmix.data.decoding import decode
+from hiddenmix.data.image_folder import scan
+from tests.support.bad_images import POSTSCRIPT, huge_png, png, text_bomb
+from tests.support.image_folders import load, make_folder, pixels
 
 
 @pytest.fixture
@@ -47,38 +45,6 @@ def test_link_to_itself_is_named(root: Path) -> None:
 
 def damage(root: Path, content: bytes) -> None:
     (root / "train" / "dog" / "1.png").write_bytes(content)
-
-
-def png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def huge_png(side: int) -> bytes:
-    """A PNG that says it is side x side, in 100 bytes."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    body = zlib.compress(b"\0" * 1000)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
-    )
-
-
-def text_bomb() -> bytes:
-    info = PngImagePlugin.PngInfo()
-    info.add_text("comment", "a" * 100_000_000, zip=True)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels(0)).save(buffer, "PNG", pnginfo=info)
-    return buffer.getvalue()
-
-
-POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
 
 
 @pytest.mark.parametrize(

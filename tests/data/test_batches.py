@@ -6,13 +6,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from hiddenmix.batches import (
-    PADDING,
-    AugmentationDraws,
-    augment,
-    draw_augmentation,
-    normalise,
-)
+from hiddenmix.data.batches import PADDING, AugmentationDraws, augment, draw_augmentation, normalise
 from hiddenmix.randomness import stream
 
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from hiddenmix import image_cache
-from hiddenmix.config import UserError
-from hiddenmix.image_folder import image_shape, scan
-
-from .test_image_folder import make_folder, pixels
+from hiddenmix.config.schema import UserError
+from hiddenmix.data import image_cache
+from hiddenmix.data.decoding import image_shape
+from hiddenmix.data.image_folder import scan
+from tests.support.image_folders import make_folder, pixels
 
 NAME = "images-original.safetensors"
 
@@ -229,7 +229,7 @@ def test_full_disk_warns_goes_on_and_leaves_no_rest(
 
 def test_of_two_processes_one_decodes(root: Path) -> None:
     script = (
-        "import sys; from hiddenmix import image_cache, image_folder\n"
+        "import sys; from hiddenmix.data import image_cache, image_folder\n"
         "said = lambda what, *_: print(what, flush=True)\n"
         f"images = image_cache.load(image_folder.scan({str(root)!r}), None, said)\n"
         "print(images.sum())\n"

@@ -8,42 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
-from hiddenmix import image_folder
-from hiddenmix.config import UserError
-from hiddenmix.image_folder import decode, image_shape, scan
-
-Pixels = NDArray[np.uint8]
-
-
-def pixels(seed: int, channels: int = 3, side: int = 10) -> Pixels:
-    size = (side, side, channels) if channels > 1 else (side, side)
-    return np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
-
-
-def make_folder(root: Path, images: int = 2, side: int = 10, channels: int = 3) -> Path:
-    """train/ and test/ with the classes cat and dog, `images` PNG files each."""
-    seed = 0
-    for split in ("train", "test"):
-        for name in ("cat", "dog"):
-            folder = root / split / name
-            folder.mkdir(parents=True)
-            for index in range(images):
-                Image.fromarray(pixels(seed, channels, side)).save(folder / f"{index}.png")
-                seed += 1
-    return root
+from hiddenmix.config.schema import UserError
+from hiddenmix.data import image_folder
+from hiddenmix.data.decoding import decode
+from hiddenmix.data.image_folder import scan
+from tests.support.image_folders import Pixels, load, make_folder, pixels
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return make_folder(tmp_path / "images")
-
-
-def load(root: Path, resize: int | None = None) -> Pixels:
-    found = scan(str(root))
-    return decode(found, image_shape(found, resize), resize)
 
 
 def test_images_and_labels_are_those_of_the_files(root: Path) -> None:
@@ -236,12 +212,12 @@ def test_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\n"
-        "from hiddenmix import image_folder\n"
+        "from hiddenmix.data import decoding, image_folder\n"
         f"found = image_folder.scan({str(root)!r})\n"
-        "images = image_folder.decode(found, (3, 10, 10), None, processes=2)\n"
+        "images = decoding.decode(found, (3, 10, 10), None, processes=2)\n"
         "print(len(images), 'torch' in sys.modules)\n"
     )
-    package = Path(image_folder.__file__).parent.parent
+    package = Path(image_folder.__file__).parents[2]
     done = subprocess.run(
         [sys.executable, script],
         env={**os.environ, "PYTHONPATH": str(package)},

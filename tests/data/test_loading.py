@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from hiddenmix.config import ConfigError, DatasetConfig, UserError
-from hiddenmix.data import Data, Images, describe, load, stratified
-
-from .test_image_folder import make_folder
+from hiddenmix.config.schema import ConfigError, DatasetConfig, UserError
+from hiddenmix.data.images import Data, Images
+from hiddenmix.data.loading import describe, load
+from hiddenmix.data.splitting import stratified
+from tests.support.image_folders import make_folder
 
 
 @pytest.fixture(autouse=True)

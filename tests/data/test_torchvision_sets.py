@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 from torchvision import datasets
 
-from hiddenmix.config import DatasetConfig, UserError
-from hiddenmix.data import describe, load
+from hiddenmix.config.schema import DatasetConfig, UserError
+from hiddenmix.data.loading import describe, load
 
 TRAIN, TEST = 40, 20
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from hiddenmix import deformations
-from hiddenmix.deformations import (
+from hiddenmix.evaluation import deformations
+from hiddenmix.evaluation.deformations import (
     SHIFTS,
     add,
     affine,

@@ -9,24 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hiddenmix import evaluation
-from hiddenmix.checks import allowed
-from hiddenmix.deformations import SHIFTS, deform, draw
-from hiddenmix.evaluation import (
-    BINS,
-    EPSILONS,
-    EVALUATORS,
-    SELECTIONS,
-    accuracy,
-    adversarial,
-    calibration,
-    calibration_error,
-    clean,
-    evaluate,
-    fgsm,
-    nested,
-    shifted,
-)
+from hiddenmix.config.checks import allowed
+from hiddenmix.evaluation.adversarial import EPSILONS, adversarial, fgsm
+from hiddenmix.evaluation.calibration import BINS, calibration, calibration_error
+from hiddenmix.evaluation.clean import accuracy, clean
+from hiddenmix.evaluation.deformations import SHIFTS, deform, draw
+from hiddenmix.evaluation.evaluators import EVALUATORS, SELECTIONS, evaluate, nested
+from hiddenmix.evaluation.measuring import Evaluator
+from hiddenmix.evaluation.shifted import shifted
 
 MEAN, STD = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.25, 0.3])
 
@@ -140,9 +130,7 @@ def test_a_shift_scores_the_deformed_test_set(name: str) -> None:
 
 @pytest.mark.parametrize("evaluator", EVALUATORS.values())
 @pytest.mark.parametrize("batch_size", [1, 12, 37])
-def test_results_do_not_depend_on_the_batch_size(
-    evaluator: evaluation.Evaluator, batch_size: int
-) -> None:
+def test_results_do_not_depend_on_the_batch_size(evaluator: Evaluator, batch_size: int) -> None:
     network, (images, labels) = _network(), _tests()
     whole = dict(evaluator(network, images, labels, MEAN, STD))
     parts = dict(evaluator(network, images, labels, MEAN, STD, batch_size=batch_size))
@@ -163,7 +151,7 @@ def test_shifts_do_not_depend_on_which_others_run_nor_on_later_samples() -> None
 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS.values())
-def test_no_more_than_a_batch_is_deformed_at_once(evaluator: evaluation.Evaluator) -> None:
+def test_no_more_than_a_batch_is_deformed_at_once(evaluator: Evaluator) -> None:
     network, (images, labels) = _network(), _tests()
     sizes: set[int] = set()
     network.register_forward_pre_hook(lambda _, inputs: sizes.add(len(inputs[0])))
@@ -176,7 +164,7 @@ def test_an_unknown_shift_is_refused() -> None:
         list(shifted(_network(), *_tests(), MEAN, STD, names=["rotation_21"]))
 
 
-def _called(evaluator: evaluation.Evaluator) -> Callable[..., object]:
+def _called(evaluator: Evaluator) -> Callable[..., object]:
     return lambda *arguments: list(evaluator(*arguments))
 
 

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torchvision.models import resnet18
 
 from hiddenmix import mixing
-from hiddenmix.config import CnnConfig
-from hiddenmix.models import build
+from hiddenmix.config.schema import CnnConfig
+from hiddenmix.networks.building import build
 from hiddenmix.randomness import default_generators
 
 MODES = ("siamese", "triplet")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import hiddenmix
-from hiddenmix.config import (
+from hiddenmix.config.schema import (
     CnnConfig,
     ConfigError,
     ModelConfig,
@@ -14,7 +14,8 @@ from hiddenmix.config import (
     TorchvisionConfig,
     UserError,
 )
-from hiddenmix.models import build, check_layers, mixable_layers
+from hiddenmix.networks.building import build
+from hiddenmix.networks.layers import check_layers, mixable_layers
 from hiddenmix.randomness import default_generators
 
 

@@ -8,12 +8,12 @@ from xml.etree import ElementTree as ET
 import matplotlib as mpl
 import pytest
 
-from hiddenmix.comparison import settings_table
-from hiddenmix.curves import reliability, strengths
-from hiddenmix.drawing import Drawing, Group, groups, spread
-from hiddenmix.figures import draw
-from hiddenmix.results import Study, read_study
-from tests.made_study import SHIFTS, made_result, make_study, write_cell
+from hiddenmix.report.comparison import settings_table
+from hiddenmix.report.curves import reliability, strengths
+from hiddenmix.report.drawing import Drawing, Group, groups, spread
+from hiddenmix.report.figures import draw
+from hiddenmix.report.results import Study, read_study
+from tests.support.made_study import SHIFTS, made_result, make_study, write_cell
 
 
 def _read(folder: Path) -> tuple[Study, list[Group]]:

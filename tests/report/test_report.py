@@ -16,13 +16,15 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from hiddenmix.comparison import TABLE, first_hidden_layer, layer_rank
-from hiddenmix.config import UserError
-from hiddenmix.report import main, settings_table, terminal_table, write_report, write_summary
-from hiddenmix.report_markdown import outcome
-from hiddenmix.results import read_study
-from hiddenmix.verdict import judge
-from tests.made_study import cell_id, made_result, make_study, setting_key, write_cell
+from hiddenmix.config.schema import UserError
+from hiddenmix.report.__main__ import main
+from hiddenmix.report.comparison import TABLE, first_hidden_layer, layer_rank, settings_table
+from hiddenmix.report.markdown import outcome
+from hiddenmix.report.results import read_study
+from hiddenmix.report.terminal_table import terminal_table
+from hiddenmix.report.verdict import judge
+from hiddenmix.report.writing import write_report, write_summary
+from tests.support.made_study import cell_id, made_result, make_study, setting_key, write_cell
 
 DOCUMENTED = "dataset,model,layer,mode,alpha,n,accuracy_mean,accuracy_low,accuracy_high,"
 DOCUMENTED += "gain_mean,gain_low,gain_high,p_value"
@@ -465,10 +467,10 @@ def test_the_command_prints_table_verdict_and_path(tmp_path: Path) -> None:
     """As a user runs it, without torch and without a warning."""
     make_study(tmp_path / "made", seeds=(0, 1, 2), epochs=3)
     program = (
-        "import sys; from hiddenmix.report import main; code = main(['made', '--title', 'T']);"
+        "import sys; from hiddenmix.report.__main__ import main; code = main(['made', '--title', 'T']);"
         "assert 'torch' not in sys.modules; sys.exit(code)"
     )
-    environment = os.environ | {"COLUMNS": "80", "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"COLUMNS": "80", "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-W", "error", "-c", program]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

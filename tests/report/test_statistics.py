@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hiddenmix.statistics import EXACT, holm, mean_interval, paired_gain, sign_flip_p
+from hiddenmix.report.statistics import EXACT, holm, mean_interval, paired_gain, sign_flip_p
 
 SEEDS = range(6)
 

@@ -10,18 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from hiddenmix import allocation
-from hiddenmix.config import Config, SgdConfig
-from hiddenmix.training import choose_form
-from tests.test_training import epochs, images_and_labels, small, training
+from hiddenmix.config.schema import SgdConfig
+from tests.support.small_training import epochs, images_and_labels, small, training
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "benchmark.py"
+BENCHMARK = Path(__file__).parents[2] / "scripts" / "benchmark"
 TINY = ["--rounds=2", "--steps=1", "--images=40", "--batch-size=16", "--workers=1"]
 
 
 def benchmark(*arguments: str) -> str:
     """The standard output of the script, which has to succeed."""
-    command = [sys.executable, str(SCRIPT), *arguments]
+    command = [sys.executable, str(BENCHMARK), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
@@ -30,7 +28,7 @@ def test_the_benchmark_measures_every_contestant(tmp_path: Path) -> None:
     file = tmp_path / "numbers.json"
     sweep = ["--sweep", "--overrides", "epochs=1", "repeats=1", "baseline=false"]
     shown = benchmark(
-        *TINY, "--no-compile", "--device=cpu", "--decode=120", "--json", str(file), *sweep
+        "speed", *TINY, "--no-compile", "--device=cpu", "--decode=120", "--json", str(file), *sweep
     )
     assert "trainer, plain" in shown
     found = json.loads(file.read_text())
@@ -45,44 +43,22 @@ def test_the_benchmark_measures_every_contestant(tmp_path: Path) -> None:
     assert 0 < found["sweep"]["parts"]["training steps"] < found["sweep"]["seconds"]
     assert found["decode"]["files"] == 120
     assert all(one["peak"] >= one["before"] > one["data"] for one in found["memory"].values())
-    text = benchmark("--markdown", str(file))
+    text = benchmark("speed", "--markdown", str(file))
     assert "| trainer, triplet, lam=sample |" in text
     assert "**Memory**" in text
 
 
 def test_the_operations_on_paper_are_those_of_a_hand_count() -> None:
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import benchmark, torch\n"
-        "bench = benchmark.make_bench('cnn', 2, torch.device('cpu'), 2)\n"
-        "print(benchmark.on_paper(bench)['operations'])"
+        "import sys; sys.path.insert(0, sys.argv[1]); import speed, torch\n"
+        "bench = speed.make_bench('cnn', 2, torch.device('cpu'), 2)\n"
+        "print(speed.on_paper(bench)['operations'])"
     )
-    command = [sys.executable, "-c", code, str(SCRIPT.parent)]
+    command = [sys.executable, "-c", code, str(BENCHMARK)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     first = 32 * 32 * 32 * 27 * 4
     others = 6 * (64 * 16 * 16 * 288 + 128 * 8 * 8 * 576 + 2048 * 256 + 256 * 10)
     assert float(done.stdout) == 2 * (first + others)
-
-
-def test_memory_is_kept_unless_the_user_chose_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
-    assert allocation.keep_freed_memory() is False
-    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_")
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert allocation.keep_freed_memory() is False
-
-
-@pytest.mark.parametrize(
-    ("asked", "device", "compiled"),
-    [("auto", "cpu", False), (True, "cpu", True), (False, "cpu", False), ("auto", "cuda", False)],
-)
-def test_the_form_is_chosen_and_explained_in_a_line(
-    asked: object, device: str, compiled: bool
-) -> None:
-    form = choose_form(Config(compile=asked, precision="bf16"), torch.device(device))
-    assert form.compiled is compiled
-    assert form.text.startswith("form: compiled" if compiled else "form: eager")
-    assert "channels_last, bf16: " in form.text
-    assert "\n" not in form.text
 
 
 @pytest.mark.parametrize("mode", ["siamese", "triplet"])
@@ -90,8 +66,8 @@ def test_stacked_networks_are_the_networks_alone(
     mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same draws for each network; grouped convolutions round differently."""
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    stacked = importlib.import_module("benchmark_stacked")
+    monkeypatch.syspath_prepend(str(BENCHMARK))
+    stacked = importlib.import_module("stacked")
     one = small(mode=mode, lam="batch", optimizer=SgdConfig(lr=0.1, schedule="constant"))
     configs = [dataclasses.replace(one, seed=seed) for seed in range(3)]
     images, labels = images_and_labels(48)
@@ -111,10 +87,8 @@ def test_stacked_networks_are_the_networks_alone(
 @pytest.mark.slow
 def test_many_networks_are_measured_in_every_way(tmp_path: Path) -> None:
     file = tmp_path / "many.json"
-    script = SCRIPT.with_name("benchmark_many.py")
     tiny = ["--networks", "1", "2", "--side=8", "--batch-size=8", "--rounds=1", "--steps=1"]
-    command = [sys.executable, str(script), *tiny, "--device=cpu", f"--json={file}"]
-    subprocess.run(command, check=True, capture_output=True)
+    benchmark("many", *tiny, "--device=cpu", f"--json={file}")
     found = json.loads(file.read_text())["seconds"]
     assert found.keys() == {"1", "2"}
     for ways in found.values():

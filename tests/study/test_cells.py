@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from hiddenmix.cells import cell_id, identity, image_mixup, make_plan, plain, setting_key
-from hiddenmix.config import CnnConfig, Config, DatasetConfig, SgdConfig, TorchvisionConfig
+from hiddenmix.config.schema import CnnConfig, Config, DatasetConfig, SgdConfig, TorchvisionConfig
+from hiddenmix.study.cells import cell_id, identity, image_mixup, plain, setting_key
+from hiddenmix.study.planning import make_plan
 
 
 def changed(**changes: Any) -> Config:

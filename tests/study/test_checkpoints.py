@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from hiddenmix import atomic, checkpoints
-from hiddenmix.checkpoints import CURRENT, PREVIOUS
-
-from .commands import ALONE, Command, at_step, cells, command, counted_steps, outcome
+from hiddenmix.study import checkpoints
+from hiddenmix.study.checkpoints import CURRENT, PREVIOUS
+from hiddenmix.system import atomic
+from tests.support.commands import ALONE, Command, at_step, cells, command, counted_steps, outcome
 
 CELL = "digits-cnn-none-s0-01234567"
 

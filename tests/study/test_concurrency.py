@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from hiddenmix.store import Cell
-
-from .commands import (
+from hiddenmix.study.store import Cell
+from tests.support.commands import (
     ALONE,
     SMALL,
     Command,

@@ -16,12 +16,12 @@ import pytest
 import torch
 from tensorboard.compat.tensorflow_stub.io import gfile
 
-from hiddenmix import atomic, image_cache
-from hiddenmix.config import Config
-from hiddenmix.failures import describe
-from hiddenmix.training import Training
-
-from .commands import (
+from hiddenmix.config.schema import Config
+from hiddenmix.data import image_cache
+from hiddenmix.study.failures import describe
+from hiddenmix.system import atomic
+from hiddenmix.training.loop import Training
+from tests.support.commands import (
     ALONE,
     SMALL,
     Command,
@@ -31,7 +31,7 @@ from .commands import (
     counted_steps,
     outcome,
 )
-from .test_image_folder import make_folder
+from tests.support.image_folders import make_folder
 
 
 @pytest.fixture
@@ -321,7 +321,7 @@ def test_a_data_file_that_vanishes_after_the_check(
 def test_a_reader_that_goes_away_is_no_failure(tmp_path: Path) -> None:
     """As in `... | head -1`."""
     script = (
-        "import sys; from hiddenmix.command_line import guarded\n"
+        "import sys; from hiddenmix.terminal import guarded\n"
         "def command():\n"
         "    sys.stdin.read()\n"
         "    for _ in range(10_000): print('line')\n"

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from hiddenmix import atomic, checkpoints, data, evaluation, saving, tracking
-from hiddenmix.interrupts import Interrupted, Interrupts
-
-from .commands import (
+from hiddenmix import data, evaluation
+from hiddenmix.evaluation import shifted
+from hiddenmix.study import checkpoints, saving, tracking
+from hiddenmix.system import atomic
+from hiddenmix.system.interrupts import Interrupted, Interrupts
+from tests.support.commands import (
     ALONE,
     SMALL,
     Command,
@@ -143,7 +145,7 @@ def test_a_signal_in_the_full_evaluation_loses_no_training(
     for call in (1, 5):
         with pytest.MonkeyPatch.context() as patch:
             act = interrupting(signal.SIGTERM)
-            patch.setattr(evaluation, "deform", failing_once(evaluation, "deform", call, act))
+            patch.setattr(shifted, "deform", failing_once(shifted, "deform", call, act))
             trained = counted_steps(patch)
             assert run(*RICH, "checkpoint_seconds=1000").code == 143
         assert len(trained) == (8 if call == 1 else 0)
@@ -165,7 +167,7 @@ def test_not_even_a_kill_in_the_full_evaluation_loses_the_training(
 
     assert run(*RICH, "study=whole").code == 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "deform", failing_once(evaluation, "deform", 1, kill))
+        patch.setattr(shifted, "deform", failing_once(shifted, "deform", 1, kill))
         with pytest.raises(Killed):
             run(*RICH, "checkpoint_seconds=1000")
     with pytest.MonkeyPatch.context() as patch:
@@ -286,7 +288,7 @@ def test_a_process_exits_upon_a_signal(tmp_path: Path, number: signal.Signals) -
 
 def test_the_second_ctrl_c_ends_at_once() -> None:
     script = (
-        "import signal; from hiddenmix.interrupts import Interrupts\n"
+        "import signal; from hiddenmix.system import Interrupts\n"
         "with Interrupts().installed() as interrupts, interrupts.deferred():\n"
         "    signal.raise_signal(signal.SIGTERM); print('first', flush=True)\n"
         "    signal.raise_signal(signal.SIGINT); print('not reached')\n"
@@ -368,7 +370,7 @@ def test_checkpoints_are_written_at_a_bounded_rate(
 @pytest.mark.parametrize("number", ["KILL", "TERM"])
 def test_killed_at_random_moments(number: str) -> None:
     """The short version of scripts/kill.py."""
-    path = Path(__file__).parent.parent / "scripts" / "kill.py"
+    path = Path(__file__).parents[2] / "scripts" / "kill.py"
     command = [sys.executable, str(path), "--kills", "4", "--signal", number]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from hiddenmix import atomic
-from hiddenmix.config import Config, UserError
-from hiddenmix.store import Cell, check_study, read_study, record_command, study_locked
-
-from .made_study import made_result
+from hiddenmix.config.schema import Config, UserError
+from hiddenmix.study.store import Cell, check_study, read_study, record_command, study_locked
+from hiddenmix.system import atomic
+from tests.support.made_study import made_result
 
 
 @pytest.fixture
@@ -126,7 +125,7 @@ def test_a_lock_excludes_and_is_released(cell: Cell) -> None:
         assert mine
         script = (
             "import sys; from pathlib import Path; from hiddenmix.config import Config\n"
-            "from hiddenmix.store import Cell\n"
+            "from hiddenmix.study import Cell\n"
             "with Cell(Path(sys.argv[1]), Config()).locked() as mine: print(mine)\n"
         )
         command = [sys.executable, "-c", script, str(cell.folder.parent.parent)]

@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from hiddenmix.cell_training import mixed_pictures
-from hiddenmix.config import CnnConfig, Config, SgdConfig
-from hiddenmix.data import load
-from hiddenmix.models import build
-from hiddenmix.tracking import CellBoard, clear, compare, image_grid
+from hiddenmix.config.schema import CnnConfig, Config, SgdConfig
+from hiddenmix.data.loading import load
+from hiddenmix.networks.building import build
+from hiddenmix.study.pictures import mixed_pictures
+from hiddenmix.study.tracking import CellBoard, clear, compare, image_grid
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

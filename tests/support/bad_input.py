@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hiddenmix import checkpoints
-
-from .bad_values import VALUES, Bad, Before, Gets, Prepare
-from .commands import ALONE
-from .test_bad_images import POSTSCRIPT, huge_png, png, text_bomb
-from .test_image_folder import make_folder, pixels
+from hiddenmix.study import checkpoints
+from tests.support.bad_images import POSTSCRIPT, huge_png, png, text_bomb
+from tests.support.bad_values import VALUES, Bad, Before, Gets, Prepare
+from tests.support.commands import ALONE
+from tests.support.image_folders import make_folder, pixels
 
 
 def _outputs(action: Callable[[Path], object]) -> Prepare:

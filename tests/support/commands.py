@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from hiddenmix import train
-from hiddenmix.training import Training
+from hiddenmix.training.loop import Training
 
 SMALL = (
     *("dataset.train_size=200", "epochs=2", "repeats=1", "batch_size=50"),
@@ -136,7 +136,7 @@ def counted_steps(monkeypatch: pytest.MonkeyPatch) -> list[None]:
 
 def script(name: str) -> ModuleType:
     """One of the developers' scripts as a module."""
-    path = Path(__file__).parent.parent / "scripts" / f"{name}.py"
+    path = Path(__file__).parents[2] / "scripts" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"script_{name}", path)
     assert spec is not None
     assert spec.loader is not None

@@ -2,53 +2,32 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from hiddenmix import mixing
-from hiddenmix.config import AdamConfig, CnnConfig, Config, DatasetConfig, SgdConfig
-from hiddenmix.draws import batch_bounds, draw_epoch
-from hiddenmix.models import build
+from hiddenmix.config.schema import AdamConfig, CnnConfig, Config, DatasetConfig, SgdConfig
+from hiddenmix.networks.building import build
 from hiddenmix.randomness import default_generators
-from hiddenmix.training import Epoch, NonFiniteLossError, Training
+from hiddenmix.training.epoch_draws import batch_bounds, draw_epoch
+from hiddenmix.training.loop import NonFiniteLossError
+from tests.support.small_training import (
+    CPU,
+    assert_same,
+    epochs,
+    images_and_labels,
+    small,
+    training,
+    weights,
+)
 
-CPU = torch.device("cpu")
 GOLDEN = Path(__file__).parent / "golden_losses.json"
-
-
-def small(**changes: Any) -> Config:
-    """Two epochs of a small network on 50 images: batches of 16, 16 and 18 minus the remainder."""
-    base = Config(
-        model=CnnConfig(channels=[4, 6, 8], width=16),
-        optimizer=SgdConfig(lr=0.1, schedule="constant"),
-        epochs=2,
-        batch_size=16,
-    )
-    return dataclasses.replace(base, **changes)
-
-
-def images_and_labels(count: int = 50, side: int = 8) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(5)
-    images = torch.randint(256, (count, 1, side, side), dtype=torch.uint8, generator=generator)
-    return images, torch.randint(3, (count,), generator=generator)
-
-
-def training(config: Config, count: int = 50) -> Training:
-    images, labels = images_and_labels(count)
-    with default_generators(config.seed, "init"):
-        network = build(config.model, (1, 8, 8), 3)
-    return Training(network, images, labels, torch.tensor([0.5]), torch.tensor([0.3]), config, CPU)
-
-
-def epochs(run: Iterator[Epoch | None]) -> list[Epoch]:
-    return [state for state in run if state is not None]
 
 
 def losses(config: Config) -> list[float]:
@@ -60,15 +39,6 @@ def losses(config: Config) -> list[float]:
         if state is not None:
             steps += trained._losses.tolist()
     return steps
-
-
-def weights(network: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in network.state_dict().items()}
-
-
-def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
-    for name, value in ours.items():
-        assert torch.equal(value, theirs[name]), name
 
 
 @pytest.mark.parametrize("lam", ["batch", "sample"])

@@ -16,12 +16,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from hiddenmix.config import AdamConfig, CnnConfig, Config, DatasetConfig, SgdConfig, layers
-from hiddenmix.models import build
+from hiddenmix.config.schema import AdamConfig, CnnConfig, Config, DatasetConfig, SgdConfig, layers
+from hiddenmix.networks.building import build
 from hiddenmix.randomness import default_generators
-from hiddenmix.recording import WARM_UP
-from hiddenmix.training import Training, choose_form
-from tests.test_training import CPU, assert_same, epochs, images_and_labels, weights
+from hiddenmix.training.forms import choose_form
+from hiddenmix.training.loop import Training
+from hiddenmix.training.recording import WARM_UP
+from tests.support.small_training import CPU, assert_same, epochs, images_and_labels, weights
 
 
 class Tape(TorchDispatchMode):

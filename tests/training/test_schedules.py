@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from hiddenmix.config import SgdConfig
-from hiddenmix.schedules import learning_rates
+from hiddenmix.config.schema import SgdConfig
+from hiddenmix.training.schedules import learning_rates
 
 STEPS = 50
 

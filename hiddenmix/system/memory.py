@@ -15,6 +15,13 @@ _OWN_CHOICE = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABL
 """Environment variables through which a user makes this choice for themselves."""
 
 
+def physical_memory() -> int | None:
+    """Bytes of this machine's memory, or None where the system does not say."""
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def keep_freed_memory() -> bool:
     """Let malloc keep what is freed, up to 2 GiB at the heap's end; returns whether it does.
 

@@ -1,0 +1,47 @@
+"""Typed configuration: schema, checks, Hydra in and plain dataclasses out. Imports no torch."""
+
+from hiddenmix.config.checks import allowed
+from hiddenmix.config.composition import config_folder, from_hydra, from_plain, register
+from hiddenmix.config.schema import (
+    DATASETS,
+    MODES,
+    AdamConfig,
+    CnnConfig,
+    Config,
+    ConfigError,
+    DatasetConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PreactResNet18Config,
+    SgdConfig,
+    TorchvisionConfig,
+    UserError,
+    layers,
+    show,
+)
+from hiddenmix.config.sweeps import compose_jobs, sweep_jobs
+
+__all__ = [
+    "DATASETS",
+    "MODES",
+    "AdamConfig",
+    "CnnConfig",
+    "Config",
+    "ConfigError",
+    "DatasetConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "PreactResNet18Config",
+    "SgdConfig",
+    "TorchvisionConfig",
+    "UserError",
+    "allowed",
+    "compose_jobs",
+    "config_folder",
+    "from_hydra",
+    "from_plain",
+    "layers",
+    "register",
+    "show",
+    "sweep_jobs",
+]

@@ -1,0 +1,58 @@
+"""Accuracy under the fast gradient sign method."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from hiddenmix.evaluation.measuring import Measurement, Sums, evaluating
+
+EPSILONS = (1, 2, 4, 8)
+"""Strengths of the fast gradient sign method, in units of 1/255."""
+
+
+def fgsm(pixels: Tensor, gradient: Tensor, epsilon: float) -> Tensor:
+    """Pixels moved by `epsilon` along the gradient's sign, clamped to [0, 1]; all [B, C, H, W].
+
+    The fast gradient sign method (Goodfellow et al., ICLR 2015, section 4).
+    """
+    return (pixels + epsilon * gradient.sign()).clamp_(0, 1)
+
+
+def adversarial(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    *,
+    batch_size: int | None = None,
+    precision: str = "float32",
+) -> Iterator[tuple[str, float]]:
+    """`adversarial/fgsm_<e>/accuracy` and `.../nll` under FGSM of e/255, for each e of `EPSILONS`.
+
+    White-box: the gradient is the network's own, of the cross-entropy of the true label with
+    respect to the pixels in [0, 1], computed once for all strengths.
+    """
+    tests = Measurement(network, images, labels, mean, std, batch_size, precision)
+    sums = Sums(len(EPSILONS), images.device)
+    with evaluating(network):
+        for _, pixels, batch_labels in tests.batches():
+            gradient = _pixel_gradient(tests, pixels, batch_labels)
+            with torch.inference_mode():
+                for row, epsilon in enumerate(EPSILONS):
+                    moved = fgsm(pixels, gradient, epsilon / 255)
+                    sums.add(row, tests.logits(moved), batch_labels)
+        means = sums.means(len(images))
+    for epsilon, (right, nll) in zip(EPSILONS, means, strict=True):
+        yield f"adversarial/fgsm_{epsilon}/accuracy", right
+        yield f"adversarial/fgsm_{epsilon}/nll", nll
+
+
+def _pixel_gradient(tests: Measurement, pixels: Tensor, labels: Tensor) -> Tensor:
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = pixels.clone().requires_grad_()
+        # the sum, not the mean: a sample's gradient then does not shrink with the batch
+        loss = nn.functional.cross_entropy(tests.logits(leaf), labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, leaf)
+    return gradient

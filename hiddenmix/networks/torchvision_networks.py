@@ -1,0 +1,54 @@
+"""`model=torchvision`: any classification network of torchvision, fitted to small images."""
+
+import difflib
+
+from torch import nn
+
+from hiddenmix.config import ConfigError, TorchvisionConfig, UserError
+
+
+def torchvision_network(
+    config: TorchvisionConfig, shape: tuple[int, int, int], classes: int
+) -> nn.Module:
+    from torchvision import models
+
+    names = models.list_models(module=models)
+    if config.arch not in names:
+        near = difflib.get_close_matches(config.arch, names, n=5, cutoff=0.3) or names[:5]
+        raise ConfigError("model.arch", config.arch, ", ".join(near) + f" (of {len(names)})")
+    channels, height, width = shape
+    options: dict[str, object] = {"weights": None, "num_classes": classes}
+    if config.arch in ("googlenet", "inception_v3"):
+        # Auxiliary heads would make the training output a tuple.
+        options |= {"aux_logits": False, "init_weights": True}
+    if config.arch.startswith("vit_"):
+        options["image_size"] = height
+    try:
+        network: nn.Module = models.get_model(config.arch, **options)
+    except ValueError as error:
+        raise UserError(
+            f"model.arch={config.arch} does not accept {height}x{width} images: {error}"
+        ) from error
+    if isinstance(network, models.ResNet) and config.small_stem:
+        stem = network.conv1
+        network.conv1 = nn.Conv2d(stem.in_channels, stem.out_channels, 3, 1, 1, bias=False)
+        network.maxpool = nn.Identity()
+    if channels != 3:
+        _replace_first_convolution(network, channels)
+    return network
+
+
+def _replace_first_convolution(network: nn.Module, channels: int) -> None:
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            first = nn.Conv2d(
+                channels,
+                module.out_channels,
+                module.kernel_size,  # type: ignore[arg-type]  # stored as tuple[int, ...]
+                module.stride,  # type: ignore[arg-type]
+                module.padding,  # type: ignore[arg-type]
+                bias=module.bias is not None,
+            )
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, first)
+            return

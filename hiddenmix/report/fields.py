@@ -1,0 +1,176 @@
+"""The fields of one result file, each checked: a wrong one is named, never guessed."""
+
+import json
+import math
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hiddenmix.config import show
+from hiddenmix.terminal import clean
+
+FORMAT = 1
+"""The version of result.json that this code reads."""
+
+COLUMNS = (
+    *("cell", "setting", "baseline", "plain", "dataset", "title", "model", "layer", "mode"),
+    *("alpha", "seed", "epochs", "parameters", "train_size", "test_size"),
+    *("accuracy", "nll", "ece", "loss", "seconds", "images_per_second"),
+    *("shift", "shift_nll", "adversarial", "calibration", "environment", "config", "command"),
+)
+"""Columns of `Study.cells`: result.json's fields, `test` and `train` unfolded. Accuracies are
+fractions; `shift`, `shift_nll` and `adversarial` map a condition's name to a number."""
+
+_LARGEST = 64 * 1024 * 1024  # bytes; a result file of more is none of ours
+
+
+class UnusableError(Exception):
+    """A file that cannot be used; its text says why."""
+
+
+def reason(error: Exception) -> str:
+    return clean(getattr(error, "strerror", None) or error)
+
+
+def read_text(path: Path) -> str | None:
+    """The text of a regular file, None where there is none; `UnusableError` if unreadable."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UnusableError(f"{path.name} is not a regular file")
+        if status.st_size > _LARGEST:
+            raise UnusableError(f"{path.name} has {status.st_size} bytes")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise UnusableError(f"{path.name} is a link to nothing") from None
+        return None
+    except OSError as error:
+        raise UnusableError(f"{path.name} cannot be read: {reason(error)}") from None
+    except UnicodeDecodeError:
+        raise UnusableError(f"{path.name} is not UTF-8 text") from None
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    text = read_text(path)
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):  # RecursionError: a deep nest of brackets
+        state = "empty" if not text.strip() else "half-written or no JSON"
+        raise UnusableError(f"{path.name} is {state}") from None
+    if not isinstance(found, dict):
+        raise UnusableError(f"{path.name} holds no JSON object")
+    return found
+
+
+def finite(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond float64
+        return False
+
+
+def _get(found: Mapping[str, Any], key: str) -> Any:
+    node: Any = found
+    for part in key.split("."):
+        if not isinstance(node, dict) or part not in node:
+            raise UnusableError(f"result.json lacks {key}")
+        node = node[part]
+    return node
+
+
+def _string(found: Mapping[str, Any], key: str, optional: bool = False) -> str | None:
+    value = found.get(key) if optional else _get(found, key)
+    if value is None and optional:
+        return None
+    if not isinstance(value, str) or not value:
+        raise UnusableError(f"result.json: {key}={show(value)} is not a text")
+    return clean(value)
+
+
+def _number(found: Mapping[str, Any], key: str, highest: float = math.inf) -> float:
+    value = _get(found, key)
+    if not finite(value) or not (-math.inf if key == "train.loss" else 0) <= value <= highest:
+        raise UnusableError(f"result.json: {key}={show(value)} is not an allowed number")
+    return float(value)
+
+
+def _whole(found: Mapping[str, Any], key: str) -> int:
+    value = _get(found, key)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise UnusableError(f"result.json: {key}={show(value)} is not a whole number")
+    return value
+
+
+def cell_row(found: dict[str, Any], folder: str, problems: list[str]) -> dict[str, Any]:
+    version = found.get("format")
+    if version != FORMAT or isinstance(version, bool):
+        raise UnusableError(f"result.json has format {show(version)}; this version reads {FORMAT}")
+    if found.get("status") != "done":
+        raise UnusableError(f"result.json has status {show(found.get('status'))}, not done")
+    if found.get("cell") != folder:
+        raise UnusableError(f"result.json belongs to the cell {show(found.get('cell'))}")
+    alpha = found.get("alpha")
+    if alpha is not None and (not finite(alpha) or alpha <= 0):
+        raise UnusableError(f"result.json: alpha={show(alpha)} is not a positive number")
+    row = {
+        **{key: _string(found, key) for key in ("cell", "setting", "dataset", "model", "layer")},
+        **{key: _string(found, key, True) for key in ("baseline", "plain", "mode", "command")},
+        "title": _string(found, "title", True) or _string(found, "dataset"),
+        "alpha": None if alpha is None else float(alpha),
+        **{key: _whole(found, key) for key in ("seed", "epochs", "parameters")},
+        **{key: _whole(found, key) for key in ("train_size", "test_size")},
+        "accuracy": _number(found, "test.accuracy", 1),
+        "nll": _number(found, "test.nll"),
+        "ece": _number(found, "test.ece", 1),
+        **{key: _number(found, f"train.{key}") for key in ("loss", "seconds", "images_per_second")},
+        "shift": _conditions(found.get("shift"), "accuracy", 1, folder, problems),
+        "shift_nll": _conditions(found.get("shift"), "nll", math.inf, folder, problems),
+        "adversarial": _conditions(found.get("adversarial"), "accuracy", 1, folder, problems),
+        "calibration": _bins(found.get("calibration"), folder, problems),
+        "environment": mapping(found.get("environment")),
+        "config": mapping(found.get("config")),
+    }
+    assert set(row) == set(COLUMNS)
+    return row
+
+
+def mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _conditions(
+    found: object, key: str, highest: float, where: str, problems: list[str]
+) -> dict[str, float]:
+    """Condition -> number, `key` naming the number where there are several for a condition."""
+    numbers: dict[str, float] = {}
+    if found is not None and not isinstance(found, dict):
+        problems.append(f"{where}: shift or adversarial is no JSON object and was left out")
+    for name, value in mapping(found).items():
+        number: Any = mapping(value).get(key)
+        if finite(number) and 0 <= number <= highest:
+            numbers[clean(name)] = float(number)
+        elif number is not None or key != "nll":
+            problems.append(f"{where}: {clean(name)}={show(number)} was left out, a wrong number")
+    return numbers
+
+
+def _bins(found: object, where: str, problems: list[str]) -> dict[str, list[float]] | None:
+    """The reliability bins as three lists of one length, or None. Empty bins may hold null."""
+    if found is None:
+        return None
+    lists: list[Any] = [mapping(found).get(key) for key in ("confidence", "accuracy", "count")]
+    if (
+        all(isinstance(values, list) for values in lists)
+        and len({len(part) for part in lists}) == 1
+    ):
+        numbers = [[float(value) if finite(value) else 0.0 for value in part] for part in lists]
+        if min(map(min, numbers), default=0) >= 0:
+            return dict(zip(("confidence", "accuracy", "count"), numbers, strict=True))
+    problems.append(f"{where}: calibration was left out, not three lists of one length")
+    return None

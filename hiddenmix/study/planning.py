@@ -1,0 +1,65 @@
+"""Which cells a command needs."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from hiddenmix import data as data_room
+from hiddenmix import networks
+from hiddenmix.config import Config, ConfigError, layers
+from hiddenmix.data import Description
+from hiddenmix.networks import layers_of
+from hiddenmix.study.cells import cell_id, image_mixup, is_plain, plain, setting_key
+from hiddenmix.study.devices import choose_device
+from hiddenmix.study.store import OUTPUTS, Cell, check_study
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells that a command needs."""
+
+    requested: dict[str, Config]
+    """Settings that were asked for, by key, in that order; their seed means nothing."""
+
+    cells: dict[str, Config]
+    """Every cell by id, baselines included, in the order of training: seed by seed, so that a
+    study which is stopped half-way is balanced."""
+
+
+def make_plan(configs: Iterable[Config]) -> Plan:
+    """The cells of all `configs` (one for each job of a sweep), shared baselines once."""
+    requested: dict[str, Config] = {}
+    by_seed: dict[int, dict[str, Config]] = {}
+    for config in configs:
+        requested.setdefault(setting_key(config), config)
+        for seed in range(config.seed, config.seed + config.repeats):
+            own = replace(config, seed=seed)
+            baselines = [plain(own), image_mixup(own)] if config.baseline else []
+            for cell in (*baselines, plain(own) if is_plain(own) else own):
+                by_seed.setdefault(seed, {}).setdefault(cell_id(cell), cell)
+    cells_in_order = {key: cell for seed in sorted(by_seed) for key, cell in by_seed[seed].items()}
+    return Plan(requested, cells_in_order)
+
+
+def check_requests(configs: Sequence[Config]) -> None:
+    """Refuse, before anything is loaded or written, what the configurations' own checks cannot see:
+    data that is not there, an unknown layer or device, a folder that cannot be written. Raises
+    `UserError`."""
+    descriptions: dict[str, Description] = {}
+    for config in configs:
+        choose_device(config.device, 0)
+        check_study(OUTPUTS / config.study)
+        if (OUTPUTS / config.study).exists():
+            for cell in make_plan([config]).cells.values():
+                Cell(OUTPUTS / config.study, cell).check()
+        dataset = repr(config.dataset)
+        if dataset not in descriptions:
+            descriptions[dataset] = data_room.describe(config.dataset)
+        description = descriptions[dataset]
+        if config.batch_size > description.train_size:
+            raise ConfigError(
+                "batch_size", config.batch_size, f"2 to {description.train_size} training images"
+            )
+        names = [name for name in layers(config) if name != "none"]
+        networks.check_layers(
+            names, layers_of(config.model, description.shape, description.classes)
+        )

@@ -1,0 +1,41 @@
+"""Image files that must be refused."""
+
+import io
+import struct
+import zlib
+
+from PIL import Image, PngImagePlugin
+
+from tests.support.image_folders import pixels
+
+
+def png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def huge_png(side: int) -> bytes:
+    """A PNG that says it is side x side, in 100 bytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    body = zlib.compress(b"\0" * 1000)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    )
+
+
+def text_bomb() -> bytes:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("comment", "a" * 100_000_000, zip=True)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels(0)).save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
