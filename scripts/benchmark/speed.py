@@ -251,11 +251,11 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             found["memory"] = {
                 f"{kind} {count}": apart("memory", str(count), kind)
                 for kind in ("keep", "plain")
-                for count in (10_000, 50_000)
+                for count in arguments.memory
             }
-    if arguments.sweep:
+    if arguments.sweep is not None:
         with console.status("a sweep"), tempfile.TemporaryDirectory() as folder:
-            found["sweep"] = apart("sweep", folder, *SWEEP, *arguments.overrides)
+            found["sweep"] = apart("sweep", folder, *(arguments.sweep or SWEEP))
     if arguments.decode:
         with console.status("decoding"):
             found["decode"] = apart("decode", str(arguments.decode))
@@ -274,9 +274,20 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--images", type=int, default=4096, help="training images")
     made.add_argument("--workers", type=int, default=os.cpu_count(), help="of the DataLoader loops")
     made.add_argument("--compile", action=flag, default=True, help="compiled bare steps too")
-    made.add_argument("--memory", action=flag, default=True, help="peak memory, four processes")
-    made.add_argument("--sweep", action=flag, default=False, help="20 settings on digits, by part")
-    made.add_argument("--overrides", nargs="*", default=[], help="more overrides for --sweep")
+    made.add_argument(
+        "--memory",
+        type=int,
+        nargs="*",
+        default=[10_000, 50_000],
+        metavar="IMAGES",
+        help="peak memory at so many training images, two processes each; nothing after it: none",
+    )
+    made.add_argument(
+        "--sweep",
+        nargs="*",
+        metavar="OVERRIDE",
+        help="the time of a sweep by part; nothing after it: 20 settings on digits",
+    )
     made.add_argument("--decode", type=int, default=0, metavar="N", help="decode N JPEG files")
     made.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
     made.add_argument(

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.support.commands import HANG
+
 TINY = (
     "dataset.train_size=120",
     "epochs=2",
@@ -26,7 +28,7 @@ def run(folder: Path, *arguments: str, module: str = "train") -> subprocess.Comp
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANG,
         check=False,
         env={**os.environ, "COLUMNS": "200", "PYTHONWARNINGS": "error"},
     )
@@ -238,12 +240,12 @@ def test_shell_completion_offers_keys_and_choices(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_digits_reaches_95_percent_in_every_setting(tmp_path: Path) -> None:
-    """The defaults, with three repeats."""
-    done = run(tmp_path, "-m", "layer=none,input,conv1,conv2,conv3", "mode=siamese,triplet")
+    """In a quarter of the default's epochs, with one seed."""
+    sweep = ("-m", "layer=none,input,conv1,conv2,conv3", "mode=siamese,triplet")
+    done = run(tmp_path, *sweep, "epochs=8", "repeats=1")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "outputs/default/summary.csv")
     assert len(table) == 9
-    assert (table["n"] == 3).all()
     assert (table["accuracy_mean"] >= 0.95).all(), table[["layer", "mode", "accuracy_mean"]]
 
 

@@ -18,6 +18,7 @@ from hiddenmix.config.schema import UserError
 from hiddenmix.data import image_cache
 from hiddenmix.data.decoding import image_shape
 from hiddenmix.data.image_folder import scan
+from tests.support.commands import HANG
 from tests.support.image_folders import make_folder, pixels
 
 NAME = "images-original.safetensors"
@@ -243,6 +244,6 @@ def test_of_two_processes_one_decodes(root: Path) -> None:
         for run in runs:  # both have found no cache before either can build it
             assert run.stdout is not None
             assert run.stdout.readline() == "waiting for another run that decodes images\n"
-    outputs = sorted(run.communicate(timeout=60)[0] for run in runs)
+    outputs = sorted(run.communicate(timeout=HANG)[0] for run in runs)
     total = f"{expected().sum()}\n"
     assert outputs == [total, f"decoding images\n{total}"]

@@ -14,6 +14,7 @@ from hiddenmix.config.schema import UserError
 from hiddenmix.data import image_folder
 from hiddenmix.data.decoding import decode
 from hiddenmix.data.image_folder import scan
+from tests.support.commands import HANG
 from tests.support.image_folders import Pixels, load, make_folder, pixels
 
 
@@ -224,7 +225,7 @@ def test_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=HANG,
     )
     assert done.stdout == "160 False\n"
     assert done.stderr == ""

@@ -13,6 +13,7 @@ import pytest
 from hiddenmix.study.store import Cell
 from tests.support.commands import (
     ALONE,
+    HANG,
     SMALL,
     Command,
     at_step,
@@ -42,20 +43,20 @@ def table(output: str) -> str:
 
 
 @pytest.mark.slow
-def test_eight_processes_train_each_network_once_and_show_one_table(tmp_path: Path) -> None:
-    arguments = (*SMALL, "repeats=3", "layer=[input,conv1]", "checkpoint_seconds=30")
+def test_four_processes_train_each_network_once_and_show_one_table(tmp_path: Path) -> None:
+    arguments = (*SMALL, "repeats=2", "layer=[input,conv1]", "checkpoint_seconds=30")
     with ExitStack() as stack:
-        processes = [stack.enter_context(started(tmp_path, *arguments)) for _ in range(8)]
-        ended = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 8, ended
-    assert [errors for _, errors in ended] == [""] * 8
+        processes = [stack.enter_context(started(tmp_path, *arguments)) for _ in range(4)]
+        ended = [process.communicate(timeout=HANG) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, ended
+    assert [errors for _, errors in ended] == [""] * 4
     times = Counter(name for output, _ in ended for name in trained(output))
     assert sorted(times) == [folder.name for folder in cells(tmp_path)]
     assert set(times.values()) == {1}
-    assert len(times) == 9
+    assert len(times) == 6
     assert len({table(output) for output, _ in ended}) == 1
     with started(tmp_path, *arguments, "study=alone") as alone:
-        assert alone.communicate(timeout=300)[1] == ""
+        assert alone.communicate(timeout=HANG)[1] == ""
     assert outcome(tmp_path / "outputs/default") == outcome(tmp_path / "outputs/alone")
     comparison = list((tmp_path / "outputs/default/comparison").rglob("events*"))
     assert len(comparison) == 3  # one for each line: no process wrote into another's
@@ -71,7 +72,7 @@ def test_a_killed_owner_leaves_its_network_to_those_who_wait(tmp_path: Path) -> 
             owner.kill()
             read_until(waiting, "resumed after epoch")
             waiting.terminate()
-            _, errors = waiting.communicate(timeout=60)
+            _, errors = waiting.communicate(timeout=HANG)
     assert waiting.returncode == 143
     assert errors == "stopped by SIGTERM; the same command goes on from here\n"
 

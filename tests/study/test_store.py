@@ -14,6 +14,7 @@ import pytest
 from hiddenmix.config.schema import Config, UserError
 from hiddenmix.study.store import Cell, check_study, read_study, record_command, study_locked
 from hiddenmix.system import atomic
+from tests.support.commands import HANG
 from tests.support.made_study import made_result
 
 
@@ -151,7 +152,7 @@ def test_a_lock_dies_with_its_owner(cell: Cell) -> None:
         assert not mine
     owner.kill()
     owner.join(60)
-    with cell.locked(timeout=10) as mine:
+    with cell.locked(timeout=HANG) as mine:
         assert mine
 
 

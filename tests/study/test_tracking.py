@@ -21,6 +21,7 @@ from hiddenmix.data.loading import load
 from hiddenmix.networks.building import build
 from hiddenmix.study.pictures import mixed_pictures
 from hiddenmix.study.tracking import CellBoard, clear, compare, image_grid
+from tests.support.commands import HANG
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -176,7 +177,7 @@ def test_hparams_dashboard_in_a_browser(tensorboard: str, tmp_path: Path) -> Non
             *(f"--screenshot={picture}", f"{tensorboard}/#hparams"),
         ],
         capture_output=True,
-        timeout=180,
+        timeout=HANG,
         check=True,
     )
     # The table lies right of the hyperparameters and below the two bars.
