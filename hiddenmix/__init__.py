@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         mixing_at,
     )
     from hiddenmix.networks import mixable_layers
+    from hiddenmix.report import results
 
 __all__ = [
     "Draw",
@@ -32,6 +33,7 @@ __all__ = [
     "mixed_cross_entropy",
     "mixed_targets",
     "mixing_at",
+    "results",
 ]
 
 __version__ = "0.1.0"
@@ -46,5 +48,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'hiddenmix' has no attribute {name!r}")
     from importlib import import_module
 
-    room = "networks" if name == "mixable_layers" else "mixing"
+    room = {"mixable_layers": "networks", "results": "report"}.get(name, "mixing")
     return getattr(import_module(f"hiddenmix.{room}"), name)

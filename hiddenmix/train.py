@@ -4,6 +4,8 @@ Hydra composes and sweeps; a command's jobs are collected here and run as one st
 unless a launcher of the user's choice (joblib, submitit, ...) or another sweeper takes them elsewhere.
 """
 
+import os
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -83,10 +85,14 @@ def _check(configs: list[Config], *, load: bool) -> None:
         load_data(configs)
 
 
+COMMAND = "HIDDENMIX_COMMAND"
+"""Environment variable with the user's own arguments: a launcher's workers have an argv of theirs."""
+
+
 def _run(configs: list[Config], job: int = 0) -> int:
     from hiddenmix.study import run
 
-    return run(configs, sys.argv[1:], job)
+    return run(configs, shlex.split(os.environ[COMMAND]), job)
 
 
 def _task(config: DictConfig) -> None:
@@ -113,6 +119,7 @@ def _check_flags() -> None:
 
 def main() -> None:
     """The command."""
+    os.environ[COMMAND] = shlex.join(sys.argv[1:])  # inherited by whatever a launcher starts
     register()
     application = hydra.main(
         version_base="1.3", config_path=str(config_folder()), config_name="config"

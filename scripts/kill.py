@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -102,7 +101,7 @@ def outcome(study: Path) -> dict[str, Any]:
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         for line in lines:
             del line["seconds"], line["images_per_second"]
-        names = {re.sub(r"^events\.out.*", "events", path.name) for path in folder.iterdir()}
+        names = [path.name for path in folder.iterdir()]
         cells[folder.name] = {
             "result": result,
             "metrics": lines,
@@ -116,7 +115,7 @@ def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Step and value of every scalar that TensorBoard shows for a cell, but for speeds."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    board = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    board = EventAccumulator(str(folder / "tb"), size_guidance={"scalars": 0}).Reload()
     return {
         tag: [(event.step, event.value) for event in board.Scalars(tag)]
         for tag in board.Tags()["scalars"]

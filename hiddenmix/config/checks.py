@@ -23,6 +23,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "evaluation": ("clean", "full"),
     "dataset.name": DATASETS,
     "dataset.augment": ("none", "flip_crop"),
+    "dataset.leaks": ("keep", "drop"),
     "model.name": ("cnn", "preact_resnet18", "torchvision"),
     "optimizer.name": ("sgd", "adam"),
     "optimizer.schedule": ("one_cycle", "cosine", "step", "constant"),
@@ -37,6 +38,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "epochs": (1, 1_000_000, True),
     "batch_size": (2, 1_000_000, True),
     "evaluate_every": (1, 1_000_000, True),
+    "evaluation_images": (1, 1e9, True),
     "checkpoint_seconds": (0, 1e9, True),
     "dataset.validation": (0, 0.9, True),
     "dataset.train_size": (1, 1e9, True),
@@ -56,8 +58,14 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
 
 
 _WHOLE = (
-    *("seed", "repeats", "epochs", "batch_size", "evaluate_every", "dataset.train_size"),
-    *("dataset.split_seed", "dataset.resize", "model.width", "model.channels"),
+    *("seed", "repeats", "epochs", "batch_size", "evaluate_every", "evaluation_images"),
+    *(
+        "dataset.train_size",
+        "dataset.split_seed",
+        "dataset.resize",
+        "model.width",
+        "model.channels",
+    ),
 )
 
 _LISTS = ("model.channels", "optimizer.milestones", "optimizer.betas")
@@ -118,12 +126,31 @@ def check(config: Config) -> None:
         raise ConfigError("repeats", config.repeats, "seed + repeats below 2**32")
     if config.dataset.resize is not None and config.dataset.name != "image_folder":
         raise ConfigError("dataset.resize", config.dataset.resize, "only with dataset=image_folder")
+    if config.dataset.resample and config.dataset.train_size is None:
+        raise ConfigError("dataset.resample", True, "true with dataset.train_size=<images a seed>")
+    _check_outside(config)
     for key in ("dataset.root", "dataset.title"):
         text = _value(config, key)
         if text is not None and (not text or "\0" in text or len(text) > 4096):
             raise ConfigError(key, text, "a text of 1 to 4096 characters without NUL")
     _check_layer(config)
     _check_groups(config)
+
+
+def _check_outside(config: Config) -> None:
+    sets = config.dataset.outside
+    if sets is None:
+        return
+    if not isinstance(sets, dict) or not all(isinstance(path, str) for path in sets.values()):
+        raise ConfigError(
+            "dataset.outside", sets, "names with paths, such as {far: my_other_photos}"
+        )
+    for name in sets:
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}", name):
+            rule = "names of at most 50 letters, digits, '.', '_', '-', the first a letter or digit"
+            raise ConfigError("dataset.outside", name, rule)
+    if sets and config.evaluation != "full":
+        raise ConfigError("evaluation", config.evaluation, "full with dataset.outside")
 
 
 def _check_layer(config: Config) -> None:

@@ -56,6 +56,13 @@ class DatasetConfig:
     title: str | None = None
     """What reports call the data; by default its name."""
 
+    leaks: str = "keep"
+    """Training images that stand in the test set too: `keep` them, or `drop` them."""
+
+    outside: Any = None
+    """Further test sets of the same classes, by name: a folder of classes, an `.npz` with `x_test` and
+    `y_test`, or a folder of CIFAR-10-C / CIFAR-100-C. Measured with `evaluation=full`."""
+
     root: str = "data"
     """Folder that holds the files: torchvision's `root`, or the image folder with train/ and test/."""
 
@@ -70,6 +77,10 @@ class DatasetConfig:
 
     train_size: int | None = None
     """Train on a stratified subset of this many images (small-data studies); null takes all."""
+
+    resample: bool = False
+    """Each seed trains on a stratified subset of its own of `train_size` images, the same for all
+    settings of that seed: intervals over seeds then cover the choice of the training images."""
 
     split_seed: int = 0
     """Which stratified subset `validation` and `train_size` take; the same for every `seed`."""
@@ -225,6 +236,10 @@ class Config:
 
     evaluation: str = "clean"
     """After training: `clean` test images, or `full` for shifted and adversarial ones too."""
+
+    evaluation_images: int | None = None
+    """At most so many test images, a fixed stratified subset, for the shifted, adversarial and outside
+    tests of `evaluation=full`; null takes all."""
 
     evaluate_every: int | None = None
     """Epochs between measurements of the test curve; null keeps them within 5 % of the time."""

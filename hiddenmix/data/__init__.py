@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hiddenmix.data.batches import AugmentationDraws, augment, draw_augmentation, normalise
     from hiddenmix.data.decoding import Progress
-    from hiddenmix.data.images import Data, Description, Images
-    from hiddenmix.data.loading import describe, load
+    from hiddenmix.data.images import Data, Description, Images, Leaks, Whole
+    from hiddenmix.data.loading import describe, load, prepare, read, source
+    from hiddenmix.data.outside import OutsideSet, open_outside
+    from hiddenmix.data.splitting import stratified
 
 _HOMES = {
     **dict.fromkeys(("AugmentationDraws", "augment", "draw_augmentation", "normalise"), "batches"),
-    **dict.fromkeys(("Data", "Description", "Images"), "images"),
-    **dict.fromkeys(("describe", "load"), "loading"),
+    **dict.fromkeys(("Data", "Description", "Images", "Leaks", "Whole"), "images"),
+    **dict.fromkeys(("describe", "load", "prepare", "read", "source"), "loading"),
     "Progress": "decoding",
+    "OutsideSet": "outside",
+    "open_outside": "outside",
+    "stratified": "splitting",
 }
 
 __all__ = [
@@ -25,12 +30,20 @@ __all__ = [
     "Data",
     "Description",
     "Images",
+    "Leaks",
+    "OutsideSet",
     "Progress",
+    "Whole",
     "augment",
     "describe",
     "draw_augmentation",
     "load",
     "normalise",
+    "open_outside",
+    "prepare",
+    "read",
+    "source",
+    "stratified",
 ]
 
 

@@ -48,7 +48,7 @@ def scan(root: str) -> Scan:
     for split in ("train", "test"):
         train_size = len(names)
         for label, folder in enumerate(folders):
-            found = sorted(_files(root, f"{split}{os.sep}{folder}"))
+            found = sorted(files(root, f"{split}{os.sep}{folder}"))
             if not found:
                 raise UserError(
                     f"class folder {show(f'{split}/{folder}')} holds no image\n"
@@ -66,14 +66,14 @@ def scan(root: str) -> Scan:
 def _class_folders(root: str, split: str) -> list[str]:
     try:
         with os.scandir(f"{root}{os.sep}{split}") as entries:
-            return sorted(e.name for e in entries if e.name[0] != "." and _is_folder(e))
+            return sorted(e.name for e in entries if e.name[0] != "." and is_folder(e))
     except PermissionError as error:
         raise unreadable(split, error) from error
     except OSError:  # absent, not a folder, or a link that leads nowhere
         raise UserError(f"dataset.root={show(root)} has no folder {split}/\n  {_LAYOUT}") from None
 
 
-def _files(root: str, start: str) -> Iterator[tuple[str, int, int]]:
+def files(root: str, start: str) -> Iterator[tuple[str, int, int]]:
     """(path below root, size, mtime in ns) of every image below `start`.
 
     Links to folders are followed, as torchvision does, but each folder is entered once, so a link
@@ -95,13 +95,13 @@ def _files(root: str, start: str) -> Iterator[tuple[str, int, int]]:
             child = f"{name}{os.sep}{entry.name}"
             if entry.name.startswith("."):
                 continue
-            if _is_folder(entry):
+            if is_folder(entry):
                 pending.append(child)
             elif entry.name.lower().endswith(EXTENSIONS):
                 yield _file(child, entry)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link to itself

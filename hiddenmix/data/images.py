@@ -1,11 +1,14 @@
 """The data as tensors: splits of uint8 images with labels, and what is known beforehand."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from hiddenmix.config import UserError
+from hiddenmix.system import physical_memory
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,43 @@ class Images:
 
 
 @dataclass(frozen=True)
+class Leaks:
+    """Images whose pixels stand twice where a test set must be new. Counts of images."""
+
+    test_in_train: int
+    """Test images that stand in the training set too."""
+
+    test_twice: int
+    """Test images that repeat an earlier test image."""
+
+    two_labels: int
+    """Test images of which an equal image, in either set, has another label."""
+
+    test: int
+    """Test images that any of these holds for."""
+
+    dropped: int = 0
+    """Training images left out for them (`dataset.leaks=drop`)."""
+
+    def as_dict(self) -> dict[str, int]:
+        """As in `result.json`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A data set as it is read, before `validation` and `train_size`, on the CPU."""
+
+    train: Images
+    test: Images
+    classes: list[str]
+    digest: str
+    """Of the content; see `content.py`. Taken before leaking training images are dropped."""
+
+    leaks: Leaks
+
+
+@dataclass(frozen=True)
 class Data:
     """A data set as it is trained on; `mean` and `std` are float32 [C], of `train`, for [0, 1]."""
 
@@ -46,6 +86,8 @@ class Data:
     classes: list[str]
     mean: Tensor
     std: Tensor
+    digest: str
+    leaks: Leaks
 
     def to(self, device: torch.device | str) -> "Data":
         return Data(
@@ -55,4 +97,17 @@ class Data:
             classes=self.classes,
             mean=self.mean.to(device),
             std=self.std.to(device),
+            digest=self.digest,
+            leaks=self.leaks,
+        )
+
+
+def check_memory(count: int, shape: tuple[int, int, int]) -> None:
+    """Raise `UserError` where `count` images of `shape` are larger than this machine's memory."""
+    need = count * shape[0] * shape[1] * shape[2]
+    have = physical_memory()
+    if have is not None and need > have:
+        raise UserError(
+            f"{count:,} images of {shape[2]}x{shape[1]} pixels need {need / 2**30:.0f} GiB "
+            f"of {have / 2**30:.0f}\n  set dataset.resize=<side> to make them smaller"
         )

@@ -4,17 +4,19 @@ Sources: scikit-learn's bundled digits; torchvision's own loaders, which check t
 they unpickle; and folders of images (`image_folder.py`, cached by `image_cache.py`).
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from hiddenmix.config import DatasetConfig, UserError
+from hiddenmix.config import DatasetConfig, UserError, show
 from hiddenmix.data import image_cache, image_folder
+from hiddenmix.data.content import content, leaks, not_in_test
 from hiddenmix.data.decoding import Progress
-from hiddenmix.data.images import Data, Description, Images
+from hiddenmix.data.images import Data, Description, Images, Whole, check_memory
 from hiddenmix.data.named import NAMED, digits, torchvision_set
 from hiddenmix.data.splitting import split, split_sizes
-from hiddenmix.system import physical_memory
 
 
 def describe(config: DatasetConfig) -> Description:
@@ -26,7 +28,7 @@ def describe(config: DatasetConfig) -> Description:
     if config.name == "image_folder":
         found = image_folder.scan(config.root)
         shape = image_cache.shape(found, config.resize)
-        _check_memory(len(found.names), shape)
+        check_memory(len(found.names), shape)
         classes, available = len(found.classes), found.train_size
     else:
         named = NAMED[config.name]
@@ -35,12 +37,20 @@ def describe(config: DatasetConfig) -> Description:
 
 
 def load(config: DatasetConfig, progress: Progress | None = None) -> Data:
-    """Read, decode or download a data set and split it. Needs the memory of its uint8 pixels.
+    """`read` and `prepare` in one, for seed 0."""
+    return prepare(read(config, progress), config)
 
-    Raises `UserError` for data that is missing or damaged, `ConfigError` for a split that does not
-    fit. `validation` and `train_size` depend on `split_seed` alone; the hold-out is drawn first, so
-    every `train_size` has the same one, and a larger `train_size` contains a smaller one's images
-    but for rounding.
+
+def source(config: DatasetConfig) -> tuple[object, ...]:
+    """What `read` depends on: configurations with an equal one share what it returns."""
+    return (config.name, config.root, config.download, config.resize, config.leaks)
+
+
+def read(config: DatasetConfig, progress: Progress | None = None) -> Whole:
+    """Read, decode or download a data set. Needs the memory of its uint8 pixels.
+
+    With `leaks=drop` training images that stand in the test set too are left out. Raises `UserError`
+    for data that is missing or damaged.
     """
     if config.name == "digits":
         train, test, classes = digits()
@@ -48,9 +58,42 @@ def load(config: DatasetConfig, progress: Progress | None = None) -> Data:
         train, test, classes = _image_folder(config, progress)
     else:
         train, test, classes = torchvision_set(config, progress)
-    train, validation = split(config, train, len(classes))
+    found = content(train, test, classes)
+    leaking = leaks(found, train, test)
+    if config.leaks == "drop" and leaking.test_in_train:
+        kept = not_in_test(found)
+        leaking = replace(leaking, dropped=len(found.train) - len(kept))
+        train = train.take(kept)
+        lost = [
+            name for label, name in enumerate(classes) if not bool((train.labels == label).any())
+        ]
+        if lost:
+            raise UserError(
+                f"dataset.leaks=drop leaves no training image of {show(lost)}: all of them stand in the "
+                "test set\n  use dataset.leaks=keep, or other test images"
+            )
+    return Whole(train, test, classes, found.digest, leaking)
+
+
+def prepare(whole: Whole, config: DatasetConfig, seed: int = 0) -> Data:
+    """Hold out `validation`, take `train_size` images, and measure what normalises them.
+
+    The hold-out depends on `split_seed` alone and is drawn first, so every `train_size` has the same
+    one, and a larger `train_size` contains a smaller one's images but for rounding. With `resample`
+    each `seed` has another subset. Raises `ConfigError` for a split that does not fit.
+    """
+    train, validation = split(config, whole.train, len(whole.classes), seed)
     mean, std = _statistics(train.images)
-    return Data(train, test, validation, classes, mean, std)
+    return Data(
+        train=train,
+        test=whole.test,
+        validation=validation,
+        classes=whole.classes,
+        mean=mean,
+        std=std,
+        digest=whole.digest,
+        leaks=whole.leaks,
+    )
 
 
 def _image_folder(
@@ -62,16 +105,6 @@ def _image_folder(
     train = Images(images[: found.train_size], labels[: found.train_size])
     test = Images(images[found.train_size :], labels[found.train_size :])
     return train, test, found.classes
-
-
-def _check_memory(count: int, shape: tuple[int, int, int]) -> None:
-    need = count * shape[0] * shape[1] * shape[2]
-    have = physical_memory()
-    if have is not None and need > have:
-        raise UserError(
-            f"{count:,} images of {shape[2]}x{shape[1]} pixels need {need / 2**30:.0f} GiB "
-            f"of {have / 2**30:.0f}\n  set dataset.resize=<side> to make them smaller"
-        )
 
 
 def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,8 +29,10 @@ def split_sizes(config: DatasetConfig, available: int, classes: int) -> tuple[in
     return held, size
 
 
-def split(config: DatasetConfig, train: Images, classes: int) -> tuple[Images, Images | None]:
-    """Apply `validation`, then `train_size`."""
+def split(
+    config: DatasetConfig, train: Images, classes: int, seed: int = 0
+) -> tuple[Images, Images | None]:
+    """Apply `validation`, then `train_size`; with `resample` the latter differs from seed to seed."""
     held, size = split_sizes(config, len(train.labels), classes)
     validation = None
     if held:
@@ -39,7 +41,8 @@ def split(config: DatasetConfig, train: Images, classes: int) -> tuple[Images, I
         validation = train.take(np.flatnonzero(chosen))
         train = train.take(np.flatnonzero(~chosen))
     if size < len(train.labels):
-        keys = stream(config.split_seed, "split", 1).random(len(train.labels))
+        position = (2, seed) if config.resample else (1,)
+        keys = stream(config.split_seed, "split", *position).random(len(train.labels))
         train = train.take(np.flatnonzero(stratified(train.labels.numpy(), size, keys)))
     return train, validation
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from hiddenmix.evaluation.measuring import Measurement, Sums, evaluating
+from hiddenmix.evaluation.measuring import Answers, Measurement, Value, evaluating
 
 EPSILONS = (1, 2, 4, 8)
 """Strengths of the fast gradient sign method, in units of 1/255."""
@@ -28,25 +28,23 @@ def adversarial(
     *,
     batch_size: int | None = None,
     precision: str = "float32",
-) -> Iterator[tuple[str, float]]:
-    """`adversarial/fgsm_<e>/accuracy` and `.../nll` under FGSM of e/255, for each e of `EPSILONS`.
+) -> Iterator[tuple[str, Value]]:
+    """`adversarial/fgsm_<e>/accuracy`, `.../nll` and `.../class` (int32 [N]) under FGSM of e/255, for
+    each e of `EPSILONS`.
 
     White-box: the gradient is the network's own, of the cross-entropy of the true label with
     respect to the pixels in [0, 1], computed once for all strengths.
     """
     tests = Measurement(network, images, labels, mean, std, batch_size, precision)
-    sums = Sums(len(EPSILONS), images.device)
+    answers = Answers(len(EPSILONS), len(images), images.device)
     with evaluating(network):
-        for _, pixels, batch_labels in tests.batches():
+        for start, pixels, batch_labels in tests.batches():
             gradient = _pixel_gradient(tests, pixels, batch_labels)
             with torch.inference_mode():
                 for row, epsilon in enumerate(EPSILONS):
                     moved = fgsm(pixels, gradient, epsilon / 255)
-                    sums.add(row, tests.logits(moved), batch_labels)
-        means = sums.means(len(images))
-    for epsilon, (right, nll) in zip(EPSILONS, means, strict=True):
-        yield f"adversarial/fgsm_{epsilon}/accuracy", right
-        yield f"adversarial/fgsm_{epsilon}/nll", nll
+                    answers.add(row, start, tests.logits(moved), batch_labels)
+    yield from answers.pairs([f"adversarial/fgsm_{epsilon}" for epsilon in EPSILONS])
 
 
 def _pixel_gradient(tests: Measurement, pixels: Tensor, labels: Tensor) -> Tensor:

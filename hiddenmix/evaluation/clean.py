@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hiddenmix.evaluation.calibration import BINS, calibration, calibration_error
-from hiddenmix.evaluation.measuring import Measurement, Sums, evaluating, score
+from hiddenmix.evaluation.measuring import Answers, Measurement, Value, evaluating, score
 
 
 def accuracy(
@@ -21,11 +21,13 @@ def accuracy(
 ) -> tuple[float, float]:
     """Accuracy and nll of the clean images: what a learning curve needs, and nothing beyond."""
     tests = Measurement(network, images, labels, mean, std, batch_size, precision)
-    sums = Sums(1, images.device)
+    answers = Answers(1, len(images), images.device)
     with evaluating(network), torch.inference_mode():
-        for _, pixels, batch_labels in tests.batches():
-            sums.add(0, tests.logits(pixels), batch_labels)
-        [(right, nll)] = sums.means(len(images))
+        for start, pixels, batch_labels in tests.batches():
+            answers.add(0, start, tests.logits(pixels), batch_labels)
+        (_, right), (_, nll), _ = answers.pairs(["test"])
+    assert isinstance(right, float)
+    assert isinstance(nll, float)
     return right, nll
 
 
@@ -38,28 +40,37 @@ def clean(
     *,
     batch_size: int | None = None,
     precision: str = "float32",
-) -> Iterator[tuple[str, float]]:
-    """`test/accuracy`, `test/nll`, `test/ece`, and the bins of the calibration curve.
+) -> Iterator[tuple[str, Value]]:
+    """Accuracy, nll and ECE; accuracy by class; calibration; and the answers themselves.
 
-    Bin i of `BINS`, from 0, yields `calibration/confidence/i`, the mean over its samples of the
-    highest class probability, `calibration/accuracy/i`, and `calibration/count/i`, how many samples
-    they are; an empty bin is 0 throughout.
+    - `test/accuracy`, `test/nll`, `test/ece`, and `test/balanced_accuracy`: the mean of the accuracies
+      of the classes that occur (Brodersen et al., ICPR 2010);
+    - `test/class_count/i` and `test/class_right/i`: how many test images class i has, and how many of
+      them are answered right;
+    - of bin i of `BINS`, from 0, `calibration/confidence/i`, the mean over its samples of the highest
+      class probability, `calibration/accuracy/i`, and `calibration/count/i`, how many samples they
+      are; an empty bin is 0 throughout;
+    - `clean/class` int64 [N] and `clean/probability` float32 [N], that of the true class.
     """
     tests = Measurement(network, images, labels, mean, std, batch_size, precision)
-    rights, nlls, confidences = [], [], []
+    scores = []
     with evaluating(network), torch.inference_mode():
         for _, pixels, batch_labels in tests.batches():
-            right, nll, log_confidence = score(tests.logits(pixels), batch_labels)
-            rights.append(right)
-            nlls.append(nll)
-            confidences.append(log_confidence)
-        right = torch.cat(rights)
-        bins = calibration(torch.cat(confidences).exp(), right)
-        summary = torch.stack(
-            [right.double().mean(), torch.cat(nlls).double().mean(), calibration_error(bins)]
-        )
-        values = torch.cat([summary, bins.flatten()]).tolist()
-    names = ["test/accuracy", "test/nll", "test/ece"]
+            logits = tests.logits(pixels)
+            scores.append(score(logits, batch_labels))
+        answer, right, nll, log_confidence = map(torch.cat, zip(*scores, strict=True))
+        bins = calibration(log_confidence.exp(), right)
+        count = torch.bincount(labels, minlength=logits.shape[1])
+        by_class = torch.bincount(labels, right.double(), minlength=logits.shape[1])
+        accuracy, loss = torch.stack([right.double().sum(), nll.double().sum()]) / len(labels)
+        balanced = (by_class / count)[count > 0].mean()
+        summary = torch.stack([accuracy, loss, calibration_error(bins), balanced])
+        values = torch.cat([summary, count, by_class, bins.flatten()]).tolist()
+        answers = (answer.cpu(), (-nll).exp().cpu())
+    names = ["test/accuracy", "test/nll", "test/ece", "test/balanced_accuracy"]
+    for kind in ("count", "right"):
+        names += [f"test/class_{kind}/{label}" for label in range(len(count))]
     for curve in ("confidence", "accuracy", "count"):
         names += [f"calibration/{curve}/{number}" for number in range(BINS)]
     yield from zip(names, values, strict=True)
+    yield from zip(("clean/class", "clean/probability"), answers, strict=True)

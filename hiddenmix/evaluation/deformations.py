@@ -8,6 +8,9 @@ and the other shifts that are evaluated. The strengths of one kind share their d
 turns each image twice as far as `rotation_20`), so that no luck of the draw bends a curve of
 accuracy against strength.
 
+Strengths in pixels are shares of the shorter side, and scale with it: 4 pixels of 8 hide half of an
+image, 4 of 32 hardly any, so that equal pixels ask other questions of other data.
+
 Rotation, shear and zoom are those of Verma et al., Manifold Mixup (ICML 2019), table 4.
 """
 
@@ -26,9 +29,9 @@ _STRENGTHS: dict[str, tuple[float, ...]] = {
     "rotation": (20, 40),  # degrees, at most
     "shear": (28.6, 57.3),  # degrees, at most
     "zoom": (0.6, 0.8, 1.2, 1.4),  # side of the visible window, in image sides
-    "translation": (2, 4),  # pixels
+    "translation": (0.125, 0.25),  # shares of the shorter side, in whole pixels
     "noise": (0.05, 0.1, 0.2),  # standard deviation, in units of the pixel range [0, 1]
-    "blur": (0.5, 1, 2),  # standard deviation, in pixels
+    "blur": (0.04, 0.08, 0.12),  # standard deviation, as a share of the shorter side
     "contrast": (0.4, 0.7, 1.5),  # factor
 }
 
@@ -143,13 +146,20 @@ def contrast(pixels: Tensor, factor: float) -> Tensor:
     return torch.lerp(mean, pixels, factor).clamp_(0, 1)
 
 
+def _whole_pixels(pixels: Tensor, share: float) -> int:
+    """`share` of the shorter side, rounded (halves up), at least 1."""
+    return max(1, int(share * min(pixels.shape[2:]) + 0.5))
+
+
 _FUNCTIONS: dict[str, Callable[[Tensor, float, Tensor], Tensor]] = {
     "rotation": lambda pixels, strength, draws: rotate(pixels, strength * draws),
     "shear": lambda pixels, strength, draws: shear(pixels, strength * draws),
     "zoom": lambda pixels, strength, _: zoom(pixels, strength),
-    "translation": lambda pixels, strength, draws: translate(pixels, int(strength) * draws),
+    "translation": lambda pixels, share, draws: translate(
+        pixels, _whole_pixels(pixels, share) * draws
+    ),
     "noise": lambda pixels, strength, draws: add(pixels, strength * draws),
-    "blur": lambda pixels, strength, _: blur(pixels, strength),
+    "blur": lambda pixels, share, _: blur(pixels, share * min(pixels.shape[2:])),
     "contrast": lambda pixels, strength, _: contrast(pixels, strength),
 }
 

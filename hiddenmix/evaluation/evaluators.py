@@ -6,20 +6,22 @@ at the end; a whole deformed test set is never held.
 
 Images are uint8 [N, C, H, W], labels int64 [N], mean and std float32 [C], all on the network's
 device; the network sees (images / 255 - mean) / std. Accuracy and calibration are fractions in
-[0, 1]; the negative log-likelihood (nll) is in nats, the mean over samples. A sample whose logits
-are NaN counts as wrong, and makes the nll and the calibration NaN. `batch_size` changes the speed
-alone; None takes what suits the device. `precision` is `float32` or `bf16` (autocast). No images,
-or another number of labels, raises `ValueError`.
+[0, 1]; the negative log-likelihood (nll) is in nats, the mean over samples. A sample's answer is a
+class; where its logits are NaN it is the number of classes, which is wrong, and the nll and the
+calibration are NaN. `batch_size` changes the speed alone; None takes what suits the device.
+`precision` is `float32` or `bf16` (autocast). No images, or another number of labels, raises
+`ValueError`.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from hiddenmix.evaluation.adversarial import adversarial
 from hiddenmix.evaluation.clean import clean
-from hiddenmix.evaluation.measuring import Evaluator
+from hiddenmix.evaluation.measuring import Evaluator, Value
 from hiddenmix.evaluation.shifted import shifted
 
 EVALUATORS: dict[str, Evaluator] = {"clean": clean, "shift": shifted, "adversarial": adversarial}
@@ -29,40 +31,28 @@ SELECTIONS = {"clean": ("clean",), "full": tuple(EVALUATORS)}
 """Which evaluators the configuration's `evaluation` selects."""
 
 
-def evaluate(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    mean: Tensor,
-    std: Tensor,
-    *,
-    which: str = "clean",
-    batch_size: int | None = None,
-    precision: str = "float32",
-) -> dict[str, Any]:
-    """Run the evaluators that `which` (a key of `SELECTIONS`) selects; nested as in result.json."""
-    pairs: list[tuple[str, float]] = []
-    for name in SELECTIONS[which]:
-        evaluator = EVALUATORS[name]
-        pairs += evaluator(
-            network, images, labels, mean, std, batch_size=batch_size, precision=precision
-        )
-    return nested(pairs)
+def numbers(pairs: Iterable[tuple[str, Value]]) -> dict[str, Any]:
+    """The numbers among what evaluators yielded, nested as in result.json:
+    `("shift/rotation_20/accuracy", v)` becomes `{"shift": {"rotation_20": {"accuracy": v}}}`.
 
-
-def nested(pairs: Iterable[tuple[str, float]]) -> dict[str, Any]:
-    """`("shift/rotation_20/accuracy", v)` to `{"shift": {"rotation_20": {"accuracy": v}}}`.
-
-    Names that are numbers, counted from 0 in order, become a list.
+    Names that are numbers, counted from 0 in order, become a list. JSON has no NaN: a number that is
+    not finite is absent, not zero.
     """
     tree: dict[str, Any] = {}
     for name, value in pairs:
+        if isinstance(value, Tensor) or not math.isfinite(value):
+            continue
         *path, last = name.split("/")
         node = tree
         for part in path:
             node = node.setdefault(part, {})
         node[last] = value
     return {name: _lists(node) for name, node in tree.items()}
+
+
+def answers(pairs: Iterable[tuple[str, Value]]) -> dict[str, Tensor]:
+    """What evaluators yielded for each sample, by name."""
+    return {name: value for name, value in pairs if isinstance(value, Tensor)}
 
 
 def _lists(node: Any) -> Any:

@@ -1,13 +1,16 @@
-"""What all evaluators share: a test set in batches, logits, and sums of scores."""
+"""What all evaluators share: a test set in batches, logits, and the answers to its samples."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+
+Value = float | Tensor
+"""What an evaluator yields under a name: a number, or a value for each sample."""
 
 
 class Evaluator(Protocol):
@@ -23,7 +26,7 @@ class Evaluator(Protocol):
         *,
         batch_size: int | None = None,
         precision: str = "float32",
-    ) -> Iterator[tuple[str, float]]: ...
+    ) -> Iterator[tuple[str, Value]]: ...
 
 
 @contextmanager
@@ -83,24 +86,38 @@ class Measurement:
         return logits.float()
 
 
-def score(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Whether each sample is right (bool), its nll, and the log of its confidence, all [B]."""
+def score(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The answer to each sample (a class, or the number of classes where its logits are NaN), whether
+    it is right (bool), its nll, and the log of its confidence; all [B]."""
     log_probability = logits.log_softmax(dim=1)
-    log_confidence, predicted = log_probability.max(dim=1)
-    right = (predicted == labels) & ~log_confidence.isnan()  # max takes the first NaN for a class
-    return right, -log_probability.gather(1, labels[:, None])[:, 0], log_confidence
+    log_confidence, answer = log_probability.max(dim=1)
+    # max takes the first NaN for a class
+    answer = torch.where(log_confidence.isnan(), logits.shape[1], answer)
+    nll = -log_probability.gather(1, labels[:, None])[:, 0]
+    return answer, answer == labels, nll, log_confidence
 
 
-class Sums:
-    """Sums of right answers and of nll on the device, in float64, for `rows` conditions."""
+class Answers:
+    """The answers to `count` samples under each of `conditions`, and the sums of what they are worth.
 
-    def __init__(self, rows: int, device: torch.device) -> None:
-        self.sums = torch.zeros(rows, 2, dtype=torch.float64, device=device)
+    They stay on the device until they are read.
+    """
 
-    def add(self, row: int, logits: Tensor, labels: Tensor) -> None:
-        right, nll, _ = score(logits, labels)
-        self.sums[row] += torch.stack([right.double().sum(), nll.double().sum()])
+    def __init__(self, conditions: int, count: int, device: torch.device) -> None:
+        self._sums = torch.zeros(conditions, 2, dtype=torch.float64, device=device)
+        self._classes = torch.zeros(conditions, count, dtype=torch.int32, device=device)
 
-    def means(self, count: int) -> list[list[float]]:
-        means: list[list[float]] = (self.sums / count).tolist()
-        return means
+    def add(self, condition: int, start: int, logits: Tensor, labels: Tensor) -> None:
+        """The samples from position `start` on, `logits` [B, classes] and `labels` [B]."""
+        answer, right, nll, _ = score(logits, labels)
+        self._sums[condition] += torch.stack([right.double().sum(), nll.double().sum()])
+        self._classes[condition, start : start + len(labels)] = answer
+
+    def pairs(self, names: Sequence[str]) -> Iterator[tuple[str, Value]]:
+        """`<name>/accuracy`, `<name>/nll` and `<name>/class` (int32 [N], on the CPU) of each
+        condition, called `names`."""
+        means = (self._sums / self._classes.shape[1]).tolist()
+        for name, (right, nll), classes in zip(names, means, self._classes.cpu(), strict=True):
+            yield f"{name}/accuracy", right
+            yield f"{name}/nll", nll
+            yield f"{name}/class", classes

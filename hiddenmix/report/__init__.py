@@ -1,5 +1,6 @@
 """Result files to table, statistics, verdict, figures and text. Imports no torch."""
 
+from hiddenmix.report.cells_table import results
 from hiddenmix.report.comparison import settings_table
 from hiddenmix.report.results import Study, read_curve, read_study
 from hiddenmix.report.terminal_table import terminal_table
@@ -9,6 +10,7 @@ __all__ = [
     "Study",
     "read_curve",
     "read_study",
+    "results",
     "settings_table",
     "terminal_table",
     "write_report",

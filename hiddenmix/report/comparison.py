@@ -45,7 +45,7 @@ _LAST = ("norm", "avgpool", "fc1", "fc2", "fc", "head", "classifier")
 # Keys that name no training setting, are columns of their own, or mean nothing without mixing.
 _NO_VARIANT = {"layer", "mode", "alpha", "seed", "repeats", "baseline", "study", "device"}
 _NO_VARIANT |= {"evaluation", "evaluate_every", "checkpoint_seconds"}
-_NO_VARIANT |= {"dataset.root", "dataset.download", "dataset.title"}
+_NO_VARIANT |= {"evaluation_images", "dataset.root", "dataset.download", "dataset.title"}
 _MIXING_ONLY = {"lam", "partners", "originals"}
 
 
@@ -97,10 +97,10 @@ def settings_table(results: pd.DataFrame, settings: Collection[str] | None = Non
     interval or p, and where a setting has no baseline.
     """
     cells = {str(key): group for key, group in results.groupby("setting", sort=False)}
-    shifts = {str(name): _common(group) for name, group in results.groupby("dataset")}
+    shifts = {str(name): _common(group) for name, group in results.groupby("title")}
     variants = _variants(cells)
     rows = [
-        _row(group, cells, shifts[str(group["dataset"].iloc[0])]) | {"variant": variants[key]}
+        _row(group, cells, shifts[str(group["title"].iloc[0])]) | {"variant": variants[key]}
         for key, group in cells.items()
         if settings is None or key in settings
     ]
@@ -136,7 +136,7 @@ def _row(
         row[f"{metric}_mean"] = float(group[metric].mean())
     outside = shift_means(group, shifts)
     if outside:
-        row |= _interval("shift_accuracy", outside.values()) | {"shifts": len(shifts)}
+        row |= _interval("shift_accuracy", outside.values()) | {"shifts": len(_families(shifts))}
     clean_accuracy = by_seed(group, "accuracy")
     baseline = None if first["baseline"] == first["setting"] else cells.get(first["baseline"])
     plain = None if first["plain"] == first["setting"] else cells.get(first["plain"])
@@ -184,12 +184,25 @@ def by_seed(group: pd.DataFrame, column: str) -> dict[int, float]:
 
 
 def shift_means(group: pd.DataFrame, shifts: Collection[str]) -> dict[int, float]:
-    """Seed -> accuracy averaged over `shifts`, of the cells that were evaluated on all of them."""
+    """Seed -> accuracy averaged over the families of `shifts`, of the cells that were evaluated on all
+    of them. A family counts once, however many strengths it has."""
+    families = _families(shifts)
     return {
-        int(seed): sum(found[name] for name in shifts) / len(shifts)
+        int(seed): sum(
+            sum(found[name] for name in names) / len(names) for names in families.values()
+        )
+        / len(families)
         for seed, found in zip(group["seed"], group["shift"], strict=True)
         if shifts and found.keys() >= set(shifts)
     }
+
+
+def _families(shifts: Collection[str]) -> dict[str, list[str]]:
+    """Family -> its conditions: `rotation_20` and `rotation_40` are of `rotation`."""
+    found: dict[str, list[str]] = {}
+    for name in shifts:
+        found.setdefault(name.rpartition("_")[0], []).append(name)
+    return found
 
 
 def condition_means(group: pd.DataFrame) -> dict[str, float]:
@@ -228,7 +241,11 @@ def _variants(cells: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     for setting, first in firsts.items():
         found = _flat(first["config"])
         skipped = _NO_VARIANT | (_MIXING_ONLY if first["layer"] == PLAIN else set())
-        flat[setting] = {key: value for key, value in found.items() if key not in skipped}
+        flat[setting] = {
+            key: value
+            for key, value in found.items()
+            if key not in skipped and not key.startswith("dataset.outside")
+        }
         for key, value in flat[setting].items():
             values.setdefault((first["title"], first["model"], key), set()).add(value)
     variants: dict[str, str] = {}

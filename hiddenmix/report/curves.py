@@ -25,9 +25,9 @@ FAMILIES = {
     "rotation": ("Rotation", "largest angle (± degrees)", 0.0),
     "shear": ("Shear", "largest angle (± degrees)", 0.0),
     "zoom": ("Zoom", "factor", 1.0),
-    "translation": ("Translation", "pixels", 0.0),
+    "translation": ("Translation", "share of the side", 0.0),
     "noise": ("Gaussian noise", "standard deviation", 0.0),
-    "blur": ("Blur", "standard deviation (pixels)", 0.0),
+    "blur": ("Blur", "standard deviation (share of the side)", 0.0),
     "contrast": ("Contrast", "factor", 1.0),
     "fgsm": ("FGSM attack", "largest change (1/255)", 0.0),
 }

@@ -10,17 +10,21 @@ from typing import Any
 from hiddenmix.config import show
 from hiddenmix.terminal import clean
 
-FORMAT = 1
+FORMAT = 2
 """The version of result.json that this code reads."""
 
 COLUMNS = (
     *("cell", "setting", "baseline", "plain", "dataset", "title", "model", "layer", "mode"),
     *("alpha", "seed", "epochs", "parameters", "train_size", "test_size"),
-    *("accuracy", "nll", "ece", "loss", "seconds", "images_per_second"),
-    *("shift", "shift_nll", "adversarial", "calibration", "environment", "config", "command"),
+    *("accuracy", "balanced_accuracy", "nll", "ece", "loss", "seconds", "images_per_second"),
+    *("validation_accuracy", "validation_nll", "class_right", "class_count"),
+    *("shift", "shift_nll", "adversarial", "outside", "outside_nll", "evaluated", "calibration"),
+    *("disguised", "digest", "leaks", "classes", "predictions"),
+    *("environment", "config", "command"),
 )
-"""Columns of `Study.cells`: result.json's fields, `test` and `train` unfolded. Accuracies are
-fractions; `shift`, `shift_nll` and `adversarial` map a condition's name to a number."""
+"""Columns of `Study.cells`: result.json's fields, `test`, `train`, `validation` and `data` unfolded.
+Accuracies are fractions; `shift`, `shift_nll`, `adversarial`, `outside` and `outside_nll` map a
+condition's name to a number; `class_right` and `class_count` are counts of test images by class."""
 
 _LARGEST = 64 * 1024 * 1024  # bytes; a result file of more is none of ours
 
@@ -128,16 +132,47 @@ def cell_row(found: dict[str, Any], folder: str, problems: list[str]) -> dict[st
         "accuracy": _number(found, "test.accuracy", 1),
         "nll": _number(found, "test.nll"),
         "ece": _number(found, "test.ece", 1),
+        "balanced_accuracy": _number(found, "test.balanced_accuracy", 1),
+        **{f"class_{key}": _counts(found, f"test.class_{key}") for key in ("right", "count")},
+        **{
+            f"validation_{key}": _number(found, f"validation.{key}", highest)
+            if "validation" in found
+            else None
+            for key, highest in (("accuracy", 1), ("nll", math.inf))
+        },
         **{key: _number(found, f"train.{key}") for key in ("loss", "seconds", "images_per_second")},
         "shift": _conditions(found.get("shift"), "accuracy", 1, folder, problems),
         "shift_nll": _conditions(found.get("shift"), "nll", math.inf, folder, problems),
         "adversarial": _conditions(found.get("adversarial"), "accuracy", 1, folder, problems),
+        "outside": _conditions(found.get("outside"), "accuracy", 1, folder, problems),
+        "outside_nll": _conditions(found.get("outside"), "nll", math.inf, folder, problems),
+        "evaluated": mapping(found.get("evaluated")),
+        "disguised": _texts(found.get("disguised")),
+        "digest": _string(found, "data.digest"),
+        "leaks": {
+            clean(key): int(value)
+            for key, value in mapping(_get(found, "data").get("leaks")).items()
+            if finite(value)
+        },
+        "classes": _texts(_get(found, "data").get("classes")),
+        "predictions": _string(found, "predictions", True),
         "calibration": _bins(found.get("calibration"), folder, problems),
         "environment": mapping(found.get("environment")),
         "config": mapping(found.get("config")),
     }
     assert set(row) == set(COLUMNS)
     return row
+
+
+def _counts(found: Mapping[str, Any], key: str) -> list[int]:
+    values = _get(found, key)
+    if not isinstance(values, list) or not all(finite(each) and each >= 0 for each in values):
+        raise UnusableError(f"result.json: {key} is no list of counts")
+    return [int(each) for each in values]
+
+
+def _texts(value: object) -> list[str]:
+    return [clean(each) for each in value] if isinstance(value, list) else []
 
 
 def mapping(value: object) -> dict[str, Any]:

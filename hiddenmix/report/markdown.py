@@ -8,7 +8,7 @@ import pandas as pd
 from hiddenmix.report.comparison import condition_means
 from hiddenmix.report.results import Study
 from hiddenmix.report.verdict import Verdict, judge, p_text
-from hiddenmix.terminal import clean
+from hiddenmix.terminal import clean, leaks_text
 
 LEFT = ("data", "network", "layer", "mode", "differs in")
 """Columns of text, aligned to the left."""
@@ -30,10 +30,10 @@ def markdown(study: Study, table: pd.DataFrame, title: str, figures: list[str]) 
     verdict = judge(table)
     evaluated = table["shift_accuracy_mean"].notna().any()
     shifted = judge(table, shifted=True) if evaluated else None
-    lines = [f"# {escaped(title)}", "", verdict.sentence, ""]
+    lines = [f"# {escaped(title)}", "", *_warnings(study), verdict.sentence, ""]
     if shifted:
         lines += [shifted.sentence, ""]
-    lines += [*_reproduction(study), *_networks(table)]
+    lines += [*_reproduction(study), *_networks(table), *_data(study)]
     lines += _unfinished(study, table)
     lines += _claims("The claim", verdict, "gain", "p_value")
     if shifted:
@@ -89,6 +89,66 @@ def _networks(table: pd.DataFrame) -> list[str]:
             )
         )
     return ["  \n".join(lines), ""]
+
+
+LEAKING = 0.001
+"""Share of test images that are not new, above which a warning stands before the verdict."""
+
+
+def _warnings(study: Study) -> list[str]:
+    """What a reader must know before the verdict: leaking data, and data that changed."""
+    lines = []
+    for title, cells in study.cells.groupby("title", sort=False):
+        first = cells.iloc[0]
+        leaking, tested = first["leaks"].get("test", 0), int(first["test_size"])
+        if leaking > LEAKING * tested:
+            lines.append(
+                f"**Warning**: {escaped(title)}: {leaks_text(first['leaks'], tested)}. Accuracies on "
+                "such images say nothing about new ones."
+            )
+    if study.versions:
+        told = "; ".join(
+            f"{escaped(title)}: {len(cells)} networks" for title, cells in study.versions.items()
+        )
+        lines.append(
+            "**Warning**: the data changed between networks of this study, which are told apart and "
+            f"never compared across versions: {told} (named at the end)."
+        )
+    return [part for line in lines for part in (line, "")]
+
+
+def _data(study: Study) -> list[str]:
+    """A line for each data set: its content, equal images, and its smallest class."""
+    lines = []
+    for title, cells in study.cells.groupby("title", sort=False):
+        first = cells.iloc[0]
+        text = f"{escaped(title)}: {leaks_text(first['leaks'], int(first['test_size']))}"
+        counts = first["class_count"]
+        if counts:
+            smallest = min(range(len(counts)), key=counts.__getitem__)
+            name = first["classes"][smallest] if first["classes"] else str(smallest)
+            text += (
+                f"; the smallest class of the test set, {escaped(name)}, has {counts[smallest]:,}"
+            )
+        lines.append(f"{text} (content {first['digest'][:8]}).")
+        lines += _never_right(cells)
+    return ["  \n".join(lines), ""]
+
+
+def _never_right(cells: pd.DataFrame) -> list[str]:
+    """Name the classes that some setting never answers right, whatever its accuracy."""
+    found: dict[str, int] = {}
+    for _, group in cells.groupby("setting", sort=False):
+        names = group.iloc[0]["classes"]
+        right = [sum(each) for each in zip(*group["class_right"], strict=False)]
+        for label, count in enumerate(group.iloc[0]["class_count"]):
+            if count and not right[label]:
+                name = names[label] if label < len(names) else str(label)
+                found[name] = found.get(name, 0) + 1
+    if not found:
+        return []
+    told = ", ".join(f"{escaped(name)} (by {n} settings)" for name, n in list(found.items())[:20])
+    return [f"**Never answered right**: {told}."]
 
 
 def _unfinished(study: Study, table: pd.DataFrame) -> list[str]:
@@ -213,13 +273,21 @@ def _shift_section(study: Study, table: pd.DataFrame) -> list[str]:
         rows.append(cells | {"p (t)": p_text(row["shift_p_value"])})
     explained = (
         "Accuracy in percent, averaged over the strengths of each family; mean and gain are over "
-        "all shifts, the attacks (FGSM) aside. summary.csv holds every strength."
+        "the families, each counted once, the attacks (FGSM) aside. summary.csv holds every strength."
     )
     return ["## Samples from outside", "", _table(rows), "", explained, ""]
 
 
 def _left_out(study: Study) -> list[str]:
     lines: list[str] = []
+    if study.versions:
+        lines += ["## Versions of the data", ""]
+        for title, cells in study.versions.items():
+            named = ", ".join(f"`{_code(cell)}`" for cell in cells[:LISTED])
+            lines.append(
+                f"- {escaped(title)}: {named}{''.join(f', {x}' for x in more(len(cells)))}"
+            )
+        lines.append("")
     if study.missing:
         lines += [
             "## Missing",

@@ -5,6 +5,7 @@ left out and named in `Study.problems`.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,8 @@ class Study:
     commands: list[Command] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """One line for each file that was left out, and why."""
+    versions: dict[str, list[str]] = field(default_factory=dict)
+    """Where a data set changed between networks: the title of each version, and its cells."""
 
 
 def read_study(folder: Path) -> Study:
@@ -100,14 +103,78 @@ def read_study(folder: Path) -> Study:
     missing = [cell for cell in dict.fromkeys([*asked, *open_cells]) if cell not in settled]
     if not commands:
         commands = _commands_of_cells(rows)
-    return Study(folder, _frame(rows), failures, missing, commands, problems)
+    versions = _tell_versions_apart(rows)
+    _keep_what_compares(rows, problems)
+    return Study(folder, _frame(rows), failures, missing, commands, problems, versions)
+
+
+def _tell_versions_apart(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Give equal data one title, whatever their folder was called, and different data two."""
+    titles: dict[tuple[str, str], Counter[str]] = {}
+    for row in rows:
+        titles.setdefault((row["dataset"], row["digest"]), Counter())[row["title"]] += 1
+    chosen = {key: counts.most_common(1)[0][0] for key, counts in titles.items()}
+    many = Counter(chosen.values())
+    versions: dict[str, list[str]] = {}
+    for row in rows:
+        key = (row["dataset"], row["digest"])
+        row["title"] = chosen[key]
+        if many[chosen[key]] > 1:
+            row["title"] = f"{chosen[key]} (data {row['digest'][:8]})"
+            versions.setdefault(row["title"], []).append(row["cell"])
+    return versions
+
+
+def _keep_what_compares(rows: list[dict[str, Any]], problems: list[str]) -> None:
+    """Of cells that were measured on other images than most, leave out those measurements: on
+    another number of test images (`evaluation_images`), or on another version of an outside set."""
+    for title in dict.fromkeys(row["title"] for row in rows):
+        group = [row for row in rows if row["title"] == title and row["evaluated"]]
+        odd = _odd(group, [str(row["evaluated"].get("images")) for row in group])
+        for row in odd:
+            row |= {key: {} for key in ("shift", "shift_nll", "adversarial")}
+            row |= {key: {} for key in ("outside", "outside_nll")}
+        _say_odd(odd, "shifts, attacks and outside sets", "number of test images", problems)
+        sets = [mapping(row["evaluated"].get("outside")) for row in group]
+        for name in dict.fromkeys(name for found in sets for name in found):
+            having = [row for row, found in zip(group, sets, strict=True) if name in found]
+            odd = _odd(having, [str(found[name]) for found in sets if name in found])
+            for row in odd:
+                for key in ("outside", "outside_nll"):
+                    row[key] = {c: v for c, v in row[key].items() if c.partition(":")[0] != name}
+            _say_odd(odd, f"outside set {clean(name)}", "version of it", problems)
+
+
+def _odd(rows: list[dict[str, Any]], kinds: list[str]) -> list[dict[str, Any]]:
+    """The rows whose kind is not the most common one."""
+    usual = Counter(kinds).most_common(1)
+    return [row for row, kind in zip(rows, kinds, strict=True) if kind != usual[0][0]]
+
+
+def _say_odd(odd: list[dict[str, Any]], what: str, other: str, problems: list[str]) -> None:
+    if odd:
+        problems.append(
+            f"{what}: left out of {len(odd)} cells, such as {odd[0]['cell']}, that were measured on "
+            f"another {other} than most; python -m hiddenmix.evaluate makes them equal"
+        )
 
 
 def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     # dtype object keeps None as None in every version of pandas; numbers get their type back.
     frame = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
     whole = ("seed", "epochs", "parameters", "train_size", "test_size")
-    real = ("alpha", "accuracy", "nll", "ece", "loss", "seconds", "images_per_second")
+    real = (
+        "alpha",
+        "accuracy",
+        "balanced_accuracy",
+        "validation_accuracy",
+        "validation_nll",
+        "nll",
+        "ece",
+        "loss",
+        "seconds",
+        "images_per_second",
+    )
     return frame.astype({**dict.fromkeys(whole, "int64"), **dict.fromkeys(real, "float64")})
 
 

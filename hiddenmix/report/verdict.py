@@ -52,7 +52,7 @@ def judge(table: pd.DataFrame, shifted: bool = False) -> Verdict:
     what = f"against mixing the input images, mixing the feature maps after {where}"
     on = " on samples from outside" if shifted else ""
     if shifted and claims["shifts"].nunique() == 1:
-        on += f" (mean of {int(claims['shifts'].iloc[0])} shifts)"
+        on += f" (mean of {int(claims['shifts'].iloc[0])} families of shifts)"
     many = len(claims)
     settings = f"{many} setting{'s' * (many > 1)} (mode × α)"
     if all(p is None for p in p_values):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from hiddenmix.config import UserError, show
+from hiddenmix.report.cells_table import cells_table
 from hiddenmix.report.comparison import condition_means, settings_table
 from hiddenmix.report.markdown import escaped, markdown
 from hiddenmix.report.results import Study, read_study
@@ -67,7 +68,8 @@ def _unwritable(study: Study, error: OSError) -> UserError:
 
 
 def _summary(study: Study, table: pd.DataFrame) -> Path:
-    """summary.csv: the settings' table, then the mean accuracy under each shift and attack."""
+    """summary.csv: the settings' table, then the mean accuracy under each shift and attack; and
+    cells.csv, a row for each cell."""
     means = {str(key): condition_means(group) for key, group in study.cells.groupby("setting")}
     names = sorted({name for found in means.values() for name in found})
     columns = {
@@ -76,7 +78,8 @@ def _summary(study: Study, table: pd.DataFrame) -> Path:
     }
     wide = pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
     path = study.folder / "summary.csv"
-    atomic.write_bytes(path, wide.to_csv(index=False).encode("utf-8", "replace"))
+    for place, rows in ((path, wide), (path.with_name("cells.csv"), cells_table(study.cells))):
+        atomic.write_bytes(place, rows.to_csv(index=False).encode("utf-8", "replace"))
     return path
 
 

@@ -2,21 +2,18 @@
 
 from hiddenmix.study.cells import model_name
 from hiddenmix.study.devices import choose_device
+from hiddenmix.study.evaluating import evaluate_study
 from hiddenmix.study.loaded_data import load_data
-from hiddenmix.study.measuring import add_evaluation
 from hiddenmix.study.planning import check_requests
 from hiddenmix.study.running import run
-from hiddenmix.study.store import Cell, check_study, read_study, study_locked
+from hiddenmix.study.store import Cell
 
 __all__ = [
     "Cell",
-    "add_evaluation",
     "check_requests",
-    "check_study",
     "choose_device",
+    "evaluate_study",
     "load_data",
     "model_name",
-    "read_study",
     "run",
-    "study_locked",
 ]

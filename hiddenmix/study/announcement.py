@@ -1,6 +1,6 @@
 """What a training command says before it trains."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +9,24 @@ import torch
 from hiddenmix import data as data_room
 from hiddenmix import networks
 from hiddenmix.config import layers
+from hiddenmix.data import Whole
 from hiddenmix.networks import layers_of
+from hiddenmix.study.cells import data_title
 from hiddenmix.study.devices import device_name
 from hiddenmix.study.planning import Plan
 from hiddenmix.study.store import Cell
-from hiddenmix.terminal import Display
+from hiddenmix.terminal import Display, leaks_text
 from hiddenmix.training import choose_form
 
 
-def announce(display: Display, study: Path, cells: list[Cell], device: torch.device) -> None:
+def announce(
+    display: Display,
+    study: Path,
+    cells: list[Cell],
+    device: torch.device,
+    data: Sequence[tuple[Whole, str]],
+) -> None:
+    """Say what will be trained, where, and on which `data`, each with its title."""
     results = [found for cell in cells if (found := cell.result()) is not None]
     there = len(results)
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
@@ -25,6 +34,13 @@ def announce(display: Display, study: Path, cells: list[Cell], device: torch.dev
         f"study {study}: {len(cells)} networks, {there} already there, {len(cells) - there} to "
         f"train on {device_name(device)}{threads}"
     )
+    for whole, title in {id(each[0]): each for each in data}.values():
+        train, test = len(whole.train.labels), len(whole.test.labels)
+        display.say(
+            f"data {title}: {train:,} training and {test:,} test images of {len(whole.classes)} "
+            f"classes; {leaks_text(whole.leaks.as_dict(), test)}"
+        )
+    _warn_of_other_data(display, study, cells)
     here = _hardware({"device": device_name(device), "threads": torch.get_num_threads()})
     others = {_hardware(found["environment"]) for found in results} - {here}
     if others:
@@ -34,6 +50,25 @@ def announce(display: Display, study: Path, cells: list[Cell], device: torch.dev
         )
     for line in dict.fromkeys(choose_form(cell.config, device).text for cell in cells):
         display.say(line)
+
+
+def _warn_of_other_data(display: Display, study: Path, cells: list[Cell]) -> None:
+    """Name the networks of the study that were trained on another version of the same data."""
+    ours = {(cell.config.dataset.name, data_title(cell.config)): cell.data for cell in cells}
+    others: dict[tuple[str, str], list[str]] = {}
+    for path in sorted((study / "cells").glob("*/result.json")):
+        found = Cell.read(path)
+        if found is not None:
+            digest = found["data"]["digest"]
+            mine = ours.get((found["dataset"], found.get("title", found["dataset"])))
+            if mine not in (None, digest):
+                others.setdefault((digest, str(mine)), []).append(path.parent.name)
+    for (digest, mine), names in others.items():
+        display.say(
+            f"warning: {len(names)} networks of this study, such as {names[0]}, were trained on "
+            f"another version of the data ({digest[:8]}, here {mine[:8]}); they "
+            "are never compared with those on these data"
+        )
 
 
 def _hardware(environment: Mapping[str, Any]) -> str:

@@ -6,14 +6,14 @@ from safetensors.torch import save as safetensors_bytes
 
 from hiddenmix import networks, randomness
 from hiddenmix.data import Data
-from hiddenmix.study import checkpoints, tracking
+from hiddenmix.study import checkpoints, predictions, tracking
 from hiddenmix.study.command import Run
 from hiddenmix.study.measuring import (
+    about,
     curve_point,
     evaluation_interval,
     finished_result,
     headline,
-    weights_digest,
 )
 from hiddenmix.study.pictures import Pictures, mixed_pictures
 from hiddenmix.study.saving import Saver
@@ -47,20 +47,18 @@ def train_cell(cell: Cell, data: Data, run: Run) -> dict[str, Any]:
     saver = Saver(cell, training, metrics, saved["measuring"])
     try:
         with CellBoard(cell.folder) as board, run.interrupts.deferred():
-            board.pictures(*pictures)
+            board.pictures(pictures)
             board.replay(metrics)
             _train(training, data, run, board, saver)
             result = finished_result(training.network, data, run, saver)
-            parameters = {
-                key: result[key] for key in ("dataset", "model", "layer", "mode", "alpha", "seed")
-            }
+            parameters = tracking.hyperparameters(config, data)
             board.result(parameters, headline(result), config.epochs)
         tensors = {key: value.contiguous() for key, value in training.network.state_dict().items()}
-        weights = safetensors_bytes(tensors)
+        weights = safetensors_bytes(tensors, metadata=about(cell, data))
         atomic.write_bytes(cell.folder / "model.safetensors", weights)
         # Whole again and on the disk, as the result will be: lines were appended without fsync.
         cell.write_metrics(metrics)
-        result["weights"] = weights_digest(weights)
+        result["weights"] = predictions.digest(weights)
         cell.finish(result)
     except Exception as error:
         raise CellError(training.epoch + 1, training.step + 1) from error

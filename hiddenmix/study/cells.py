@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ _OUTSIDE = (
     "study",
     "device",
     "evaluation",
+    "evaluation_images",
     "evaluate_every",
     "baseline",
     "repeats",
@@ -22,21 +22,20 @@ _OUTSIDE = (
 )
 
 
-def identity(config: Config) -> dict[str, Any]:
-    """The training configuration that a cell is: seed included, output paths and devices excluded.
+def identity(config: Config, data: str) -> dict[str, Any]:
+    """What a cell is: its training configuration, seed included, and its data by their content.
 
-    With `layer=none` the keys of mixing mean nothing and are left out. The folder of a named data set
-    is left out too; an image folder is known by nothing but its path.
+    `data` is the data set's digest (`Data.digest`), so that a moved folder is the same data and changed
+    images are other data. Paths, devices and what is measured afterwards are left out; with
+    `layer=none` the keys of mixing too, which mean nothing there.
     """
-    content = asdict(config)
-    content["layer"] = layers(config)
+    found = asdict(config)
+    found["layer"] = layers(config)
     for key in (*_OUTSIDE, *(_MIXING_KEYS if is_plain(config) else ())):
-        del content[key]
-    dataset = content["dataset"]
-    dataset["root"] = os.path.normpath(dataset["root"])
-    for key in ("download", "title", *(() if dataset["name"] == "image_folder" else ("root",))):
-        del dataset[key]
-    return content
+        del found[key]
+    for key in ("download", "title", "root", "outside"):
+        del found["dataset"][key]
+    return found | {"data": data}
 
 
 def data_title(config: Config) -> str:
@@ -73,14 +72,14 @@ def _label(config: Config) -> str:
     return label if is_plain(config) else f"{label}-{config.mode}-a{config.alpha:g}"
 
 
-def cell_id(config: Config) -> str:
+def cell_id(config: Config, data: str) -> str:
     """`<dataset>-<model>-<layer>-<mode>-a<alpha>-s<seed>-<8 hex>`, without mode and alpha for none."""
-    return f"{_label(config)}-s{config.seed}-{_digest(identity(config))}"
+    return f"{_label(config)}-s{config.seed}-{_digest(identity(config, data))}"
 
 
-def setting_key(config: Config) -> str:
+def setting_key(config: Config, data: str) -> str:
     """The cell's id without its seed: equal for repeats, and for nothing else."""
-    content = identity(config)
+    content = identity(config, data)
     del content["seed"]
     return f"{_label(config)}-{_digest(content)}"
 

@@ -1,7 +1,8 @@
 """What a training command ends with: the table, the failures, and where everything is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -10,7 +11,7 @@ from hiddenmix import report
 from hiddenmix.config import UserError
 from hiddenmix.report import Study, read_curve, read_study
 from hiddenmix.study import tracking
-from hiddenmix.study.cells import image_mixup, is_plain, plain, setting_key
+from hiddenmix.study.cells import setting_key
 from hiddenmix.study.planning import Plan
 from hiddenmix.study.store import Cell, study_locked
 
@@ -33,12 +34,12 @@ def conclude(
     written = True
     if any(cell.result() for cell in cells):
         study = read_study(folder)
-        shown = {setting_key(cell.config) for cell in cells}
+        shown = {setting_key(cell.config, cell.data) for cell in cells}
         console.print(report.terminal_table(report.settings_table(study.cells, shown)))
         try:
             # Of several processes that finish a study together, each writes these files in turn.
             with study_locked(folder):
-                tracking.compare(folder / "comparison", _curves(study, plan))
+                tracking.compare(folder / "comparison", _curves(study))
                 path = report.write_report(folder) if full_report else report.write_summary(folder)
         except (OSError, UserError) as error:
             written = False
@@ -57,24 +58,27 @@ def conclude(
     return written
 
 
-def _curves(study: Study, plan: Plan) -> dict[str, dict[str, dict[int, float]]]:
-    """Mean test accuracy over the seeds, by epoch, of each setting and of its two baselines."""
+def _curves(study: Study) -> dict[str, dict[str, dict[int, float]]]:
+    """Mean test accuracy over the seeds, by epoch, of every setting of the study and of its two
+    baselines; named by all that tells the settings apart."""
     means = {
         str(key): _mean_curve(study.folder, [str(cell) for cell in group["cell"]])
         for key, group in study.cells.groupby("setting")
     }
     charts: dict[str, dict[str, dict[int, float]]] = {}
-    for key, config in plan.requested.items():
-        lines = {"setting": key}
-        if not is_plain(config):
-            lines |= {
-                "image mixup": setting_key(image_mixup(config)),
-                "plain": setting_key(plain(config)),
-            }
-        found = {line: means[setting] for line, setting in lines.items() if setting in means}
-        if "setting" in found:
-            charts[key] = found
+    for row in report.settings_table(study.cells).to_dict("records"):
+        own = row["setting"]
+        others = {"image mixup": row["baseline"], "plain": row["plain"]}
+        found = {line: means[key] for line, key in others.items() if key in means and key != own}
+        charts[_chart_name(row)] = {"setting": means[own]} | found
     return charts
+
+
+def _chart_name(row: Mapping[Hashable, Any]) -> str:
+    """Data and network first, by which TensorBoard sorts."""
+    mixing = [row["mode"], f"alpha={row['alpha']:.15g}"] if row["mode"] else []
+    parts = [row["layer"], *mixing, row["variant"]]
+    return f"{row['title']} {row['model']}: {', '.join(filter(None, parts))}"
 
 
 def _mean_curve(folder: Path, cells: Sequence[str]) -> dict[int, float]:

@@ -7,6 +7,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+_PACKAGES = ("torchvision", "numpy", "scikit-learn", "pillow", "hydra-core", "omegaconf")
+"""Which decide, beside torch, what a configuration comes to and how images are read."""
+
 
 @cache
 def environment() -> dict[str, Any]:
@@ -16,6 +19,7 @@ def environment() -> dict[str, Any]:
         "torch": metadata.version("torch"),
         "hiddenmix": metadata.version("hiddenmix"),
         "machine": platform.machine(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
         **_commit(),
     }
 

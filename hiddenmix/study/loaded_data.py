@@ -1,4 +1,4 @@
-"""The data sets of a command, each read once."""
+"""The data sets of a command: each read once, cut for each setting, moved to the device once."""
 
 import time
 from collections.abc import Sequence
@@ -9,40 +9,84 @@ from rich.console import Console
 
 from hiddenmix import data as data_room
 from hiddenmix.config import Config, ConfigError, DatasetConfig
-from hiddenmix.data import Data
+from hiddenmix.data import Data, OutsideSet, Whole
 from hiddenmix.study.devices import choose_device
+from hiddenmix.study.planning import make_plan
+from hiddenmix.study.store import OUTPUTS, Cell
 from hiddenmix.system import Interrupts
 
 
 def load_data(configs: Sequence[Config]) -> None:
-    """Read the data of `configs`, for the `run` to come in this process: what cannot be read is
-    refused before Hydra makes a folder. Raises `UserError` and `Interrupted`."""
-    LoadedData.kept.clear()
+    """Read the data of `configs`, for the `run` to come in this process: what cannot be read, or
+    written beside what a study has, is refused before Hydra makes a folder.
+
+    Raises `UserError` and `Interrupted`.
+    """
+    LoadedData.clear()
     with Interrupts().installed():
         for config in configs:
-            LoadedData(Console(highlight=False), choose_device(config.device, 0)).get(config)
+            loaded = LoadedData(Console(highlight=False), choose_device(config.device, 0))
+            digest = loaded.get(config).digest
+            loaded.outside(config)
+            if (OUTPUTS / config.study).exists():
+                for cell in make_plan([(config, digest)]).cells.values():
+                    Cell(OUTPUTS / config.study, cell, digest).check()
 
 
 class LoadedData:
-    """The data sets of a command, each loaded and moved to the device once."""
+    """The data sets of a command, by what they are read from."""
 
-    kept: ClassVar[dict[tuple[str, torch.device], Data]] = {}
+    _read: ClassVar[dict[tuple[object, ...], Whole]] = {}
+    _cut: ClassVar[dict[tuple[object, ...], Data]] = {}
+    _opened: ClassVar[dict[tuple[object, ...], list[OutsideSet]]] = {}
 
     def __init__(self, console: Console, device: torch.device) -> None:
         self._console, self._device = console, device
 
-    def get(self, config: Config) -> Data:
-        key = repr(config.dataset), self._device
-        if key not in self.kept:
-            self.kept[key] = self._load(config.dataset)
-            size = len(self.kept[key].train.images)
-            if config.batch_size > size:
-                raise ConfigError("batch_size", config.batch_size, f"2 to {size} training images")
-        return self.kept[key]
+    @classmethod
+    def clear(cls) -> None:
+        """Let go of everything."""
+        cls._read.clear()
+        cls._cut.clear()
+        cls._opened.clear()
 
-    def _load(self, config: DatasetConfig) -> Data:
+    def get(self, config: Config) -> Data:
+        """The data of a cell on the device. Raises `UserError`, also for a batch that is too large."""
+        whole = self.whole(config.dataset)
+        resampled = config.seed if config.dataset.resample else None
+        key = (repr(config.dataset), self._device)
+        if (*key, resampled) not in self._cut:
+            # A seed's own subset serves its settings, which are trained one after another.
+            for stale in [each for each in self._cut if each[:2] == key]:
+                del self._cut[stale]
+            data = data_room.prepare(whole, config.dataset, config.seed).to(self._device)
+            self._cut[*key, resampled] = data
+        found = self._cut[*key, resampled]
+        size = len(found.train.images)
+        if config.batch_size > size:
+            raise ConfigError("batch_size", config.batch_size, f"2 to {size} training images")
+        return found
+
+    def outside(self, config: Config) -> list[OutsideSet]:
+        """The outside sets of a configuration, opened. Raises `UserError` for one that does not fit."""
+        key = (data_room.source(config.dataset), repr(config.dataset.outside))
+        if key not in self._opened:
+            whole = self.whole(config.dataset)
+            shape: tuple[int, int, int] = tuple(whole.test.images.shape[1:])  # type: ignore[assignment]
+            sets, resize = config.dataset.outside or {}, config.dataset.resize
+            self._opened[key] = data_room.open_outside(sets, whole.classes, shape, resize)
+        return self._opened[key]
+
+    def whole(self, config: DatasetConfig) -> Whole:
+        """A data set as it is read. Raises `UserError`."""
+        key = data_room.source(config)
+        if key not in self._read:
+            self._read[key] = self._load(config)
+        return self._read[key]
+
+    def _load(self, config: DatasetConfig) -> Whole:
         if not self._console.is_terminal:
-            return data_room.load(config, _plain_progress(self._console)).to(self._device)
+            return data_room.read(config, _plain_progress(self._console))
         from rich.progress import Progress
 
         with Progress(console=self._console, transient=True) as bar:
@@ -51,7 +95,7 @@ class LoadedData:
             def progress(what: str, done: int, total: int) -> None:
                 bar.update(task, description=what, completed=done, total=total)
 
-            return data_room.load(config, progress).to(self._device)
+            return data_room.read(config, progress)
 
 
 def _plain_progress(console: Console) -> data_room.Progress:

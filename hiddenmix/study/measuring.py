@@ -1,19 +1,21 @@
-"""The numbers of a finished network: its result, and evaluations added later."""
+"""The numbers of a finished network: its result, its predictions, and evaluations added later."""
 
-import hashlib
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as safetensors_read
-from torch import nn
+from torch import Tensor, nn
 
 from hiddenmix import evaluation, networks, randomness
 from hiddenmix.config import Config, layers
-from hiddenmix.data import Data
+from hiddenmix.data import Data, OutsideSet, stratified
+from hiddenmix.study import predictions
 from hiddenmix.study.cells import data_title, image_mixup, is_plain, model_name, plain, setting_key
 from hiddenmix.study.command import Run
 from hiddenmix.study.devices import device_name
@@ -25,9 +27,12 @@ from hiddenmix.study.tracking import CellBoard
 EVALUATION_SHARE = 0.05
 """Share of the training time that the test curve may take where `evaluate_every` is null."""
 
+Measured = tuple[dict[str, Any], dict[str, Tensor]]
+"""Numbers, nested as in `result.json`, and a value for each test image, by name."""
 
-def weights_digest(weights: bytes) -> str:
-    return hashlib.blake2b(weights, digest_size=16).hexdigest()
+
+class OtherDataError(ValueError):
+    """The data at hand are not those that a network was trained on."""
 
 
 def curve_point(network: nn.Module, data: Data, config: Config) -> dict[str, float]:
@@ -57,7 +62,7 @@ def evaluation_interval(data: Data) -> int:
 
 
 def finished_result(network: nn.Module, data: Data, run: Run, saver: Saver) -> dict[str, Any]:
-    """The finished training's result."""
+    """The finished training's result; its predictions are written."""
     cell, config, metrics = saver.cell, saver.cell.config, saver.metrics
     mixing_keys = (None, None) if is_plain(config) else (config.mode, config.alpha)
     seconds = math.fsum(line["seconds"] for line in metrics)
@@ -66,13 +71,14 @@ def finished_result(network: nn.Module, data: Data, run: Run, saver: Saver) -> d
         "format": FORMAT,
         "status": "done",
         "cell": cell.id,
-        "setting": setting_key(config),
-        "baseline": None if is_plain(config) else setting_key(image_mixup(config)),
-        "plain": setting_key(plain(config)),
+        "setting": setting_key(config, data.digest),
+        "baseline": None if is_plain(config) else setting_key(image_mixup(config), data.digest),
+        "plain": setting_key(plain(config), data.digest),
         "dataset": config.dataset.name,
         "title": data_title(config),
         "model": model_name(config),
         "layer": "+".join(layers(config)),
+        "disguised": disguised(config, data),
         "mode": mixing_keys[0],
         "alpha": mixing_keys[1],
         "seed": config.seed,
@@ -80,17 +86,28 @@ def finished_result(network: nn.Module, data: Data, run: Run, saver: Saver) -> d
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "train_size": len(data.train.images),
         "test_size": len(data.test.images),
+        "data": {
+            "digest": data.digest,
+            "classes": data.classes,
+            "mean": data.mean.tolist(),
+            "std": data.std.tolist(),
+            "leaks": data.leaks.as_dict(),
+        },
     }
     if config.evaluation == "full":
         # It may take longer than the training: not even SIGKILL shall cost both.
         saver.save()
     with saver.measurement(run.interrupts):
-        result |= measure(network, data, config, config.evaluation)
-    if not {"nll", "ece"} <= result["test"].keys():
+        numbers, answers = measure(network, data, config, config.evaluation, run.outside(config))
+    if not {"nll", "ece"} <= numbers["test"].keys():
         raise FloatingPointError(
             "the trained network's outputs are not finite; lower optimizer.lr, or use "
             "precision=float32"
         )
+    result |= numbers
+    result["predictions"] = predictions.write(
+        cell.folder, answers, len(data.classes), about(cell, data)
+    )
     return result | {
         "train": {
             "loss": metrics[-1]["loss"],
@@ -104,37 +121,136 @@ def finished_result(network: nn.Module, data: Data, run: Run, saver: Saver) -> d
     }
 
 
-def measure(network: nn.Module, data: Data, config: Config, which: str) -> dict[str, Any]:
-    """The evaluations that `which` selects, nested as in `result.json`."""
-    pairs: list[tuple[str, float]] = []
-    for name in evaluation.SELECTIONS[which]:
+def disguised(config: Config, data: Data) -> list[str]:
+    """Those of the setting's layers where mixing is image mixup in disguise."""
+    shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
+    available = networks.layers_of(config.model, shape, len(data.classes))
+    return [layer.name for layer in available if layer.disguise and layer.name in layers(config)]
+
+
+def about(cell: Cell, data: Data) -> dict[str, str]:
+    """What the files of a cell say of themselves: enough to use them without the study."""
+    told = {
+        "version": environment()["hiddenmix"],
+        "cell": cell.id,
+        "data": data.digest,
+        "classes": data.classes,
+        "mean": data.mean.tolist(),
+        "std": data.std.tolist(),
+    }
+    # One key: safetensors writes several in an order that changes from call to call.
+    return {"hiddenmix": json.dumps(told)}
+
+
+def measure(
+    network: nn.Module,
+    data: Data,
+    config: Config,
+    which: str,
+    outside: list[OutsideSet],
+    lacking: tuple[str, ...] = (),
+) -> Measured:
+    """The evaluations that `which` (`clean` or `full`) selects, or those of `lacking` alone."""
+    names = lacking or evaluation.SELECTIONS[which]
+    test, precision = data.test, config.precision
+    few = subset(test.labels, config.evaluation_images)
+    pairs: list[tuple[str, evaluation.Value]] = [("label", test.labels.cpu())]
+    for name in names:
+        chosen = few if name != "clean" else None
+        images, labels = test.images, test.labels
+        if chosen is not None:
+            images, labels = images[chosen], labels[chosen]
         evaluator = evaluation.EVALUATORS[name]
-        test = data.test
-        pairs += evaluator(
-            network, test.images, test.labels, data.mean, data.std, precision=config.precision
-        )
-    if data.validation is not None and "clean" in evaluation.SELECTIONS[which]:
+        pairs += evaluator(network, images, labels, data.mean, data.std, precision=precision)
+    if data.validation is not None and "clean" in names:
         split = data.validation
         accuracy, nll = evaluation.accuracy(
-            network, split.images, split.labels, data.mean, data.std, precision=config.precision
+            network, split.images, split.labels, data.mean, data.std, precision=precision
         )
         pairs += [("validation/accuracy", accuracy), ("validation/nll", nll)]
-    # JSON has no NaN; a value that is not a number is absent, not zero.
-    return evaluation.nested((name, value) for name, value in pairs if math.isfinite(value))
+    if which == "full":
+        conditions = _conditions(outside, config.evaluation_images)
+        pairs += evaluation.outside(network, conditions, data.mean, data.std, precision=precision)
+        if few is not None:
+            pairs.append(("subset", few.cpu()))
+    numbers = evaluation.numbers(pairs)
+    if which == "full":
+        numbers["evaluated"] = {
+            "images": config.evaluation_images,
+            "outside": {each.name: each.digest for each in outside},
+        }
+    return numbers, evaluation.answers(pairs)
+
+
+def subset(labels: Tensor, size: int | None) -> Tensor | None:
+    """Positions of a fixed stratified subset of a test set, the same for all networks; None: all."""
+    if size is None or size >= len(labels):
+        return None
+    keys = randomness.stream(0, "subset").random(len(labels))
+    chosen = stratified(labels.cpu().numpy(), size, keys)
+    return torch.from_numpy(np.flatnonzero(chosen)).to(labels.device)
+
+
+def _conditions(sets: list[OutsideSet], size: int | None) -> Iterator[tuple[str, Tensor, Tensor]]:
+    for each in sets:
+        for condition in each.conditions:
+            found = each.images(condition)
+            chosen = subset(found.labels, size)
+            images, labels = found.images, found.labels
+            if chosen is not None:
+                images, labels = images[chosen], labels[chosen]
+            yield f"{each.name}:{condition}" if condition else each.name, images, labels
+
+
+def lacking(cell: Cell, result: Mapping[str, Any], full: bool) -> tuple[str, ...] | None:
+    """The evaluators that a finished cell must still pass for what is asked of it; None for none.
+
+    `full`: whether more than the clean test is asked for. Where the predictions are gone, all that
+    the result holds is measured again.
+    """
+    known = predictions.read(cell.folder, result.get("predictions")) is not None
+    asked = {
+        "images": cell.config.evaluation_images,
+        "outside": sorted(cell.config.dataset.outside or ()),
+    }
+    has_full = isinstance(result.get("evaluated"), dict)
+    had: dict[str, Any] = result["evaluated"] if has_full else {}
+    same = has_full and asked == {
+        "images": had.get("images"),
+        "outside": sorted(had.get("outside", {})),
+    }
+    if known and (same or not full):
+        return None
+    rest = tuple(name for name in evaluation.SELECTIONS["full"] if name != "clean")
+    if not known:
+        return ("clean", *rest) if full or has_full else ("clean",)
+    return rest
 
 
 def add_evaluation(
-    cell: Cell, result: dict[str, Any], data: Data, device: torch.device
+    cell: Cell,
+    result: dict[str, Any],
+    data: Data,
+    device: torch.device,
+    outside: list[OutsideSet],
+    lacks: tuple[str, ...],
 ) -> dict[str, Any]:
-    """Measure a finished cell's stored network in full and write what `result` lacked.
+    """Measure a finished cell's stored network with the evaluators `lacks`, and write predictions and
+    result. What the other evaluators found stays as it was.
 
-    Raises `OSError` or `ValueError` where the weights cannot be read or are not the result's own.
+    Raises `OtherDataError` for data that the cell was not trained on, `OSError` or `ValueError` where
+    the weights cannot be read or are not the result's own.
     """
+    if data.digest != cell.data:
+        raise OtherDataError(
+            f"its data are other ones: {len(data.test.images):,} test images with the digest "
+            f"{data.digest[:8]}, where the network was trained on {cell.data[:8]}"
+        )
     shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
     with randomness.default_generators(cell.config.seed, "init"):
         network = networks.build(cell.config.model, shape, len(data.classes))
     stored = (cell.folder / "model.safetensors").read_bytes()
-    if result.get("weights") not in (None, weights_digest(stored)):
+    if result.get("weights") not in (None, predictions.digest(stored)):
         raise ValueError("model.safetensors is damaged, or not of the run that wrote result.json")
     try:
         weights = safetensors_read(stored)
@@ -142,9 +258,18 @@ def add_evaluation(
         raise ValueError(f"model.safetensors is damaged: {error}") from error
     network.load_state_dict(weights)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    measured = measure(network, data, cell.config, "full")
-    # What the training run measured stays as it was.
-    whole = measured | result
+    which = "full" if set(lacks) - {"clean"} else "clean"
+    numbers, answers = measure(network, data, cell.config, which, outside, lacks)
+    kept = predictions.read(cell.folder, result.get("predictions")) or {}
+    stale = ("shift/", "adversarial/", "outside/", "subset") if which == "full" else ()
+    for name, values in kept.items():
+        if name not in answers and not name.startswith(stale):
+            answers[name] = torch.from_numpy(values)
+    whole = {key: value for key, value in result.items() if which != "full" or key != "outside"}
+    whole |= numbers
+    whole["predictions"] = predictions.write(
+        cell.folder, answers, len(data.classes), about(cell, data)
+    )
     cell.finish(whole)
     with CellBoard(cell.folder) as board:
         board.scalars(headline(whole), cell.config.epochs + 1)
@@ -153,8 +278,12 @@ def add_evaluation(
 
 def headline(result: Mapping[str, Any]) -> dict[str, float]:
     """The metrics of a result that TensorBoard shows, by tag."""
-    tags = {f"final/{name}": value for name, value in result["test"].items()}
-    for family in ("shift", "adversarial"):
+    tags = {
+        f"final/{name}": value
+        for name, value in result["test"].items()
+        if not isinstance(value, list)
+    }
+    for family in ("shift", "adversarial", "outside"):
         for name, values in result.get(family, {}).items():
             tags[f"{family}/{name}"] = values["accuracy"]
     return tags

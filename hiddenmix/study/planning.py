@@ -10,7 +10,7 @@ from hiddenmix.data import Description
 from hiddenmix.networks import layers_of
 from hiddenmix.study.cells import cell_id, image_mixup, is_plain, plain, setting_key
 from hiddenmix.study.devices import choose_device
-from hiddenmix.study.store import OUTPUTS, Cell, check_study
+from hiddenmix.study.store import OUTPUTS, check_study
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,18 @@ class Plan:
     study which is stopped half-way is balanced."""
 
 
-def make_plan(configs: Iterable[Config]) -> Plan:
-    """The cells of all `configs` (one for each job of a sweep), shared baselines once."""
+def make_plan(configs: Iterable[tuple[Config, str]]) -> Plan:
+    """The cells of all `configs` (one for each job of a sweep), shared baselines once; each with the
+    digest of its data set."""
     requested: dict[str, Config] = {}
     by_seed: dict[int, dict[str, Config]] = {}
-    for config in configs:
-        requested.setdefault(setting_key(config), config)
+    for config, digest in configs:
+        requested.setdefault(setting_key(config, digest), config)
         for seed in range(config.seed, config.seed + config.repeats):
             own = replace(config, seed=seed)
             baselines = [plain(own), image_mixup(own)] if config.baseline else []
             for cell in (*baselines, plain(own) if is_plain(own) else own):
-                by_seed.setdefault(seed, {}).setdefault(cell_id(cell), cell)
+                by_seed.setdefault(seed, {}).setdefault(cell_id(cell, digest), cell)
     cells_in_order = {key: cell for seed in sorted(by_seed) for key, cell in by_seed[seed].items()}
     return Plan(requested, cells_in_order)
 
@@ -48,9 +49,6 @@ def check_requests(configs: Sequence[Config]) -> None:
     for config in configs:
         choose_device(config.device, 0)
         check_study(OUTPUTS / config.study)
-        if (OUTPUTS / config.study).exists():
-            for cell in make_plan([config]).cells.values():
-                Cell(OUTPUTS / config.study, cell).check()
         dataset = repr(config.dataset)
         if dataset not in descriptions:
             descriptions[dataset] = data_room.describe(config.dataset)

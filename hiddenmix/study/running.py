@@ -10,11 +10,12 @@ from hiddenmix.config import Config
 from hiddenmix.study import failures as failure_room
 from hiddenmix.study.announcement import announce, warn_of_disguises
 from hiddenmix.study.cell_training import CellError, train_cell
+from hiddenmix.study.cells import data_title
 from hiddenmix.study.command import Run
 from hiddenmix.study.devices import choose_device
 from hiddenmix.study.environment import environment
 from hiddenmix.study.loaded_data import LoadedData
-from hiddenmix.study.measuring import add_evaluation
+from hiddenmix.study.measuring import add_evaluation, lacking
 from hiddenmix.study.planning import check_requests, make_plan
 from hiddenmix.study.store import OUTPUTS, Cell, record_command
 from hiddenmix.system import Interrupts
@@ -42,7 +43,7 @@ def run(configs: Sequence[Config], command: Sequence[str], job: int = 0) -> int:
                 for name, requests in studies.items()
             ]
     finally:
-        LoadedData.kept.clear()
+        LoadedData.clear()
     return max(codes)
 
 
@@ -56,12 +57,16 @@ def _run_study(
 ) -> int:
     study = OUTPUTS / name
     device = choose_device(configs[0].device, job)
-    plan = make_plan(configs)
-    cells = [Cell(study, config) for config in plan.cells.values()]
     loaded = LoadedData(console, device)
-    # Data that cannot be read is refused before the study is touched.
-    for config in plan.cells.values():
-        loaded.get(config)
+    # Read before the study is touched: what cannot be read is refused, and the data's content is part
+    # of what a cell is.
+    plan = make_plan((config, loaded.get(config).digest) for config in configs)
+    cells = [
+        Cell(study, config, loaded.whole(config.dataset).digest) for config in plan.cells.values()
+    ]
+    for cell in cells:
+        cell.check()
+        loaded.outside(cell.config)
     record_command(
         study,
         {
@@ -73,9 +78,10 @@ def _run_study(
         },
     )
     display = Display(console, len(cells))
-    announce(display, study, cells, device)
+    data = [(loaded.whole(each.dataset), data_title(each)) for each in configs]
+    announce(display, study, cells, device, data)
     warn_of_disguises(display, plan)
-    failures = _train_all(cells, loaded, Run(command, device, display, interrupts))
+    failures = _train_all(cells, loaded, Run(command, device, display, interrupts, loaded.outside))
     # Imported here: pandas and scipy take a second that no refused command should wait for.
     from hiddenmix.study.conclusion import conclude
 
@@ -118,10 +124,12 @@ def _train_one(cell: Cell, loaded: LoadedData, run: Run, failures: dict[str, str
     known = cell.result()
     if known is not None:
         text = f"already there, accuracy {known['test']['accuracy']:.4f}"
-        if cell.config.evaluation == "full" and not {"shift", "adversarial"} <= known.keys():
+        full = cell.config.evaluation == "full"
+        if (lacks := lacking(cell, known, full)) is not None:
             try:
-                add_evaluation(cell, known, loaded.get(cell.config), run.device)
-                text += ", evaluated in full"
+                sets, data = loaded.outside(cell.config), loaded.get(cell.config)
+                add_evaluation(cell, known, data, run.device, sets, lacks)
+                text += ", evaluated in full" if full else ", its predictions made again"
             except (OSError, ValueError, RuntimeError) as error:
                 failures[cell.id] = clean(error, 500)
                 _end_failed(cell, failures, run)

@@ -24,7 +24,7 @@ from hiddenmix.system import atomic
 OUTPUTS = Path("outputs")
 """Studies lie below this folder of the working directory."""
 
-FORMAT = 1
+FORMAT = 2
 """Version of the files below; a study of another version is refused."""
 
 _FOLDERS = ("cells", "locks", "comparison", "report", "hydra")
@@ -33,7 +33,7 @@ _FOLDERS = ("cells", "locks", "comparison", "report", "hydra")
 _FIELDS: dict[str, type] = {
     **dict.fromkeys(("setting", "plain", "dataset", "model", "layer"), str),
     **dict.fromkeys(("seed", "epochs", "parameters", "train_size", "test_size"), int),
-    **dict.fromkeys(("test", "train", "environment", "config"), dict),
+    **dict.fromkeys(("test", "train", "environment", "config", "data"), dict),
 }
 _NUMBERS = {
     "test": ("accuracy", "nll", "ece"),
@@ -44,8 +44,10 @@ _NUMBERS = {
 class Cell:
     """The folder of one network."""
 
-    def __init__(self, study: Path, config: Config) -> None:
-        self.id = cell_id(config)
+    def __init__(self, study: Path, config: Config, data: str) -> None:
+        """`data` is the digest of the data set that the cell is trained on."""
+        self.id = cell_id(config, data)
+        self.data = data
         self.config = config
         self.folder = study / "cells" / self.id
         self._lock_file = study / "locks" / f"{self.id}.lock"
@@ -140,7 +142,8 @@ def _complete(content: Mapping[str, Any]) -> bool:
         return False
     numbers = [content[part].get(name) for part, names in _NUMBERS.items() for name in names]
     finite = all(isinstance(each, (int, float)) and abs(each) < math.inf for each in numbers)
-    return finite and 0 <= content["test"]["accuracy"] <= 1
+    known = isinstance(content["data"].get("digest"), str)
+    return finite and known and 0 <= content["test"]["accuracy"] <= 1
 
 
 def check_study(study: Path) -> None:
@@ -202,7 +205,8 @@ def read_study(study: Path) -> dict[str, Any]:
     if content is not None and content.get("format") != FORMAT:
         raise UserError(
             f"study={show(study.name)} has format {show(content.get('format'))[:20]}, this program "
-            f"writes {FORMAT}\n  use another study=<name>, or the version of hiddenmix that wrote it"
+            f"writes {FORMAT}\n  use another study=<name>, or the version of hiddenmix that wrote it "
+            "(format 1: 0.1)"
         )
     if content is None or not isinstance(content.get("commands"), list):
         return {"format": FORMAT, "commands": []}

@@ -10,11 +10,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.data_compat import migrate_value
+from tensorboard.plugins.hparams import metadata as hparams_metadata
+from tensorboard.plugins.hparams.api_pb2 import STATUS_SUCCESS
+from tensorboard.plugins.hparams.plugin_data_pb2 import (
+    HParamsPluginData,
+    SessionEndInfo,
+    SessionStartInfo,
+)
+from tensorboard.plugins.image.metadata import create_summary_metadata
 from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
+from torch.utils.tensorboard.summary import image
+
+from hiddenmix.config import Config, layers, show
+from hiddenmix.data import Data
+from hiddenmix.study.cells import data_title, identity, is_plain, model_name
+from hiddenmix.study.pictures import Picture
+
+Value = bool | int | float | str
+"""Of a hyperparameter: bool, number or text."""
 
 
 @contextmanager
@@ -34,13 +50,19 @@ def _quiet_threads() -> Iterator[None]:
         threading.excepthook = former
 
 
+EVENTS = "tb"
+"""Folder of a cell's events. In the cell's own folder they would be the run `.` of a TensorBoard that is
+shown this one cell, and for `.` the HParams dashboard finds no metrics."""
+
+
 class CellBoard:
     """TensorBoard events of one cell; a step is an epoch, counted from 1."""
 
     def __init__(self, folder: Path) -> None:
+        """`folder` is the cell's, which gets a folder `EVENTS`."""
         with ExitStack() as stack:
             stack.enter_context(_quiet_threads())
-            self._writer = SummaryWriter(str(folder), flush_secs=30)
+            self._writer = SummaryWriter(str(_events(folder)), flush_secs=30)
             stack.callback(self._writer.close)
             self._ends = stack.pop_all()
 
@@ -78,27 +100,37 @@ class CellBoard:
             if key in metrics:
                 self._writer.add_scalar(tag, metrics[key], step, walltime=at)
 
-    def pictures(self, partners: Tensor, mixed: Tensor, maps: Tensor | None) -> None:
-        """One mixed batch: `partners` [K, n, C, H, W] and `mixed` [n, C, H, W] in [0, 1], and `maps`
-        [n, C', H', W'], the mixed feature maps of the same samples at the chosen layer."""
-        rows = torch.cat([*partners, mixed])
-        self._writer.add_image("mixing/input", image_grid(rows, len(mixed)), 1)
-        if maps is not None and maps.dim() == 4:
-            channels = maps[:, :8].transpose(0, 1).reshape(-1, 1, *maps.shape[2:])
-            low, high = channels.amin((2, 3), keepdim=True), channels.amax((2, 3), keepdim=True)
-            scaled = (channels - low) / (high - low).clamp_min(1e-6)
-            self._writer.add_image("mixing/feature_maps", image_grid(scaled, len(maps)), 1)
+    def pictures(self, pictures: Sequence[Picture]) -> None:
+        """The pictures of a mixed batch, each with its title and description."""
+        for picture in pictures:
+            [value] = image(picture.tag, picture.image, dataformats="CHW").value
+            value.metadata.CopyFrom(create_summary_metadata(picture.title, picture.description))
+            # TensorBoard's fast loader passes over the metadata of images that are no tensors.
+            summary = Summary(value=[migrate_value(value)])
+            self._writer._get_file_writer().add_summary(summary, 1)
 
     def result(
-        self, parameters: Mapping[str, Any], metrics: Mapping[str, float], step: int
+        self, parameters: Mapping[str, Value], metrics: Mapping[str, float], step: int
     ) -> None:
-        """The finished cell: its row of the HParams dashboard, and its metrics as scalars."""
+        """The finished cell: its row of the HParams dashboard, and its metrics as scalars.
+
+        The plugin takes its columns from the first run that holds a summary of the *experiment*, as
+        `SummaryWriter.add_hparams` writes one, whatever other runs hold. Without any it takes the
+        union over all runs, those that differ first; and every scalar of a run as a metric.
+        """
         self.scalars(metrics, step)
-        # SummaryWriter.add_hparams would open a run of its own for them.
-        known = {key: value for key, value in parameters.items() if value is not None}
-        for summary in hparams(known, dict.fromkeys(metrics, 0.0)):
-            writer = self._writer._get_file_writer()
-            writer.add_summary(summary)
+        start = SessionStartInfo(start_time_secs=time.time())
+        kinds = {bool: "bool_value", str: "string_value"}
+        for name, value in parameters.items():
+            setattr(start.hparams[name], kinds.get(type(value), "number_value"), value)
+        end = SessionEndInfo(status=STATUS_SUCCESS, end_time_secs=time.time())
+        for tag, content in (
+            (hparams_metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start)),
+            (hparams_metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end)),
+        ):
+            about = hparams_metadata.create_summary_metadata(content)
+            summary = Summary(value=[Summary.Value(tag=tag, metadata=about)])
+            self._writer._get_file_writer().add_summary(summary)
 
     def scalars(self, metrics: Mapping[str, float], step: int) -> None:
         """`metrics` by tag, at `step`."""
@@ -107,23 +139,56 @@ class CellBoard:
 
 
 def clear(folder: Path) -> None:
-    """Delete a cell's events, before a new run of it logs them afresh."""
-    for path in folder.glob("events.out.tfevents*"):
+    """Delete the events of the cell in `folder`, before a new run of it logs them afresh."""
+    for path in _events(folder).glob("events.out.tfevents*"):
         path.unlink(missing_ok=True)
 
 
-def image_grid(images: Tensor, columns: int) -> Tensor:
-    """`images` [n, C, H, W] in [0, 1], row by row, as one picture [C, ...] with a line between them.
+def _events(folder: Path) -> Path:
+    """Where the events of the cell in `folder` lie. A link would lead out of the study: it is removed."""
+    events = folder / EVENTS
+    if events.is_symlink():
+        events.unlink()
+    return events
 
-    Small images are magnified to at least 32 pixels a side, so that they can be looked at.
+
+def hyperparameters(config: Config, data: Data) -> dict[str, Value]:
+    """All that makes the cell of `config` and `data` the one it is, by configuration key.
+
+    A key has one type in all cells, for TensorBoard makes text of a column of two and then loses its
+    numbers in every filter. `dataset`, `model` and `optimizer` are names; what is null is left out.
     """
-    images = images.detach().float().cpu()
-    factor = max(1, 32 // images.shape[-1])
-    images = images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-    images = torch.nn.functional.pad(images, (1, 1, 1, 1))
-    _, channels, height, width = images.shape
-    grid = images.reshape(-1, columns, channels, height, width).permute(2, 0, 3, 1, 4)
-    return grid.reshape(channels, -1, columns * width)
+    found = identity(config, data.digest)
+    del found["data"]
+    flat: dict[str, Any] = {}
+    for key, value in found.items():
+        inner = value.items() if isinstance(value, dict) else ()
+        flat |= {f"{key}.{name}": each for name, each in inner} or {key: value}
+    for key in ("dataset.name", "model.name", "model.arch", "optimizer.name"):
+        flat.pop(key, None)
+    flat |= {
+        "dataset": data_title(config),
+        # null is all images: their number puts it in one column with the others.
+        "dataset.train_size": len(data.train.images),
+        "model": model_name(config),
+        "optimizer": config.optimizer.name,
+        "layer": "+".join(layers(config)),
+        "mode": str(config.mode),
+        "compile": show(config.compile),
+    }
+    if config.dataset.name == "image_folder":
+        # Folders of one name may hold other images.
+        flat["dataset"] += f" {data.digest[:8]}"
+        flat["dataset.resize"] = data.train.images.shape[-1]
+    if is_plain(config):
+        # A blank would hide plain runs from the plots, and both columns where all others are equal.
+        # No mixing is what mixing becomes for alpha -> 0.
+        flat |= {"mode": "none", "alpha": 0.0}
+    return {
+        key: value if isinstance(value, Value) else show(value)
+        for key, value in flat.items()
+        if value is not None
+    }
 
 
 def compare(folder: Path, curves: Mapping[str, Mapping[str, Mapping[int, float]]]) -> None:

@@ -2,6 +2,6 @@
 
 from hiddenmix.terminal.command_line import VERSION, guarded
 from hiddenmix.terminal.display import Display, duration
-from hiddenmix.terminal.text import clean
+from hiddenmix.terminal.text import clean, leaks_text
 
-__all__ = ["VERSION", "Display", "clean", "duration", "guarded"]
+__all__ = ["VERSION", "Display", "clean", "duration", "guarded", "leaks_text"]

@@ -1,6 +1,7 @@
-"""Text from files and errors, made fit for one line of a terminal."""
+"""Text for a line of a terminal or a report."""
 
 import re
+from collections.abc import Mapping
 
 
 def clean(text: object, limit: int = 200) -> str:
@@ -8,3 +9,22 @@ def clean(text: object, limit: int = 200) -> str:
     line = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", str(text)).strip()
     line = line.encode("utf-8", "replace").decode("utf-8")
     return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def leaks_text(leaks: Mapping[str, int], tested: int) -> str:
+    """What is known of equal images in a data set of `tested` test images, without a full stop.
+
+    `leaks` counts images, as `Leaks` and `result.json` do.
+    """
+    said = {
+        "test_in_train": "stand in the training set too",
+        "test_twice": "repeat an earlier test image",
+        "two_labels": "have an equal image with another label",
+    }
+    parts = [f"{leaks[key]:,} {text}" for key, text in said.items() if leaks.get(key)]
+    if not parts:
+        return "no test image stands twice"
+    text = f"of {tested:,} test images {', '.join(parts)}"
+    if leaks.get("dropped"):
+        text += f"; {leaks['dropped']:,} training images were dropped for it (dataset.leaks=drop)"
+    return text

@@ -39,7 +39,7 @@ def train(
     labels = torch.arange(count) % 10
     mean, std = torch.full(shape[:1], 0.5), torch.full(shape[:1], 0.3)
     training = Training(network, images, labels, mean, std, config, torch.device("cpu"))
-    cell = Cell(folder, config)
+    cell = Cell(folder, config, "")
     cell.prepare()
     saver = Saver(cell, training, [], None)
     inside, number = 0.0, 0

@@ -122,7 +122,7 @@ def sweep(folder: str, overrides: list[str]) -> dict[str, Any]:
     from hiddenmix.training import loop
 
     watch.watch(train, "compose_jobs", "configuration")
-    for function in ("load", "describe"):
+    for function in ("read", "prepare", "describe"):
         watch.watch(data, function, "data")
     watch.watch(networks, "build", "building networks")
     watch.watch(layers, "_find_layers", "building networks")

@@ -176,7 +176,10 @@ def one_offs(bench: Bench) -> dict[str, float]:
             lambda: evaluation.accuracy(network, images, labels, mean, std)
         ),
         "full_evaluation_seconds": seconds(
-            lambda: evaluation.evaluate(network, images, labels, mean, std, which="full")
+            lambda: [
+                list(evaluator(network, images, labels, mean, std))
+                for evaluator in evaluation.EVALUATORS.values()
+            ]
         ),
         "checkpoint_seconds": saving,
         # At most one save in so many seconds of training (configuration key checkpoint_seconds).

@@ -135,8 +135,8 @@ def test_any_overrides_are_accepted_or_refused_in_two_lines(
     if config is not None:
         check(config)
         assert 0 < config.alpha < math.inf
-        assert len(cell_id(config).encode()) <= 200
-        assert config.repeats > 100 or make_plan([config]).cells
+        assert len(cell_id(config, "").encode()) <= 200
+        assert config.repeats > 100 or make_plan([(config, "")]).cells
 
 
 json_values = st.recursive(

@@ -71,7 +71,7 @@ def test_the_paper_is_125_networks(name: str) -> None:
         for mode in params["mode"].split(",")
         for alpha in str(params["alpha"]).split(",")
     ]
-    plan = make_plan(jobs)
+    plan = make_plan((job, "") for job in jobs)
     assert len(plan.requested) == 25
     assert len(plan.cells) == 125
 

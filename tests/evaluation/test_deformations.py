@@ -208,14 +208,14 @@ def test_the_shifts_are_those_of_the_design() -> None:
         "zoom_0.8",
         "zoom_1.2",
         "zoom_1.4",
-        "translation_2",
-        "translation_4",
+        "translation_0.125",
+        "translation_0.25",
         "noise_0.05",
         "noise_0.1",
         "noise_0.2",
-        "blur_0.5",
-        "blur_1",
-        "blur_2",
+        "blur_0.04",
+        "blur_0.08",
+        "blur_0.12",
         "contrast_0.4",
         "contrast_0.7",
         "contrast_1.5",
@@ -270,3 +270,16 @@ def test_the_draws_are_the_same_in_every_version() -> None:
     assert offsets == [[0, -1], [0, 1], [0, -1], [0, -1]]
     noise = draw("noise", 128, 129, (1, 1, 3)).flatten().tolist()
     assert noise == pytest.approx([0.44245371, -0.97520196, -0.44706997])
+
+
+@pytest.mark.parametrize(("side", "pixels"), [(8, (1, 2)), (28, (4, 7)), (32, (4, 8))])
+def test_pixels_are_shares_of_the_shorter_side(side: int, pixels: tuple[int, int]) -> None:
+    """4 pixels of 8 are another question than 4 of 32."""
+    images = torch.rand(3, 1, side, side + 3)
+    right = torch.tensor([[1, 0]] * 3)
+    for share, distance in zip((0.125, 0.25), pixels, strict=True):
+        moved = deform(images, f"translation_{share}", right)
+        assert torch.equal(moved[..., distance:], images[..., :-distance])
+        assert not moved[..., :distance].any()
+    none = torch.empty(3, 0)
+    torch.testing.assert_close(deform(images, "blur_0.08", none), blur(images, 0.08 * side))

@@ -49,7 +49,7 @@ def test_the_whole_set_with_units_and_n(tmp_path: Path) -> None:
         assert len(drawing.reading) > 100
     assert "test accuracy (%)" in _texts(found["accuracy_by_layer"])
     assert "gain (percentage points)" in _texts(found["gain_heat_map"])
-    assert {"largest change (1/255)", "pixels"} <= {*_texts(found["shift_siamese"])}
+    assert {"largest change (1/255)", "share of the side"} <= {*_texts(found["shift_siamese"])}
     assert {"training loss (nats)", "epoch"} <= {*_texts(found["learning_curves"])}
     assert "mean confidence (%)" in _texts(found["calibration"])
 

@@ -269,17 +269,17 @@ def test_a_result_outweighs_an_older_failure(tmp_path: Path) -> None:
 
 
 BAD_RESULTS: dict[str, tuple[str | bytes, str]] = {
-    "half-written": ('{"format": 1, "status": "do', "half-written or no JSON"),
+    "half-written": ('{"format": 2, "status": "do', "half-written or no JSON"),
     "empty": ("", "result.json is empty"),
     "binary": (b"\xff\xfe\x00", "not UTF-8"),
     "a-list": ("[]", "no JSON object"),
     "deep": ("[" * 100_000, "half-written or no JSON"),
-    "no-format": ('{"status": "done"}', "has format null; this version reads 1"),
-    "newer": ('{"format": 2, "status": "done"}', "has format 2; this version reads 1"),
+    "no-format": ('{"status": "done"}', "has format null; this version reads 2"),
+    "newer": ('{"format": 3, "status": "done"}', "has format 3; this version reads 2"),
     "true-format": ('{"format": true}', "has format true"),
-    "running": ('{"format": 1, "status": "running"}', "has status running, not done"),
-    "lacks": ('{"format": 1, "status": "done", "cell": "lacks"}', "lacks setting"),
-    "copied": ('{"format": 1, "status": "done", "cell": "other"}', "belongs to the cell other"),
+    "running": ('{"format": 2, "status": "running"}', "has status running, not done"),
+    "lacks": ('{"format": 2, "status": "done", "cell": "lacks"}', "lacks setting"),
+    "copied": ('{"format": 2, "status": "done", "cell": "other"}', "belongs to the cell other"),
 }
 
 

@@ -218,18 +218,19 @@ def test_metrics_and_tensorboard_hold_each_epoch_once(run: Command, tmp_path: Pa
     [cell] = cells(tmp_path)
     lines = [json.loads(line) for line in (cell / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
-    board = EventAccumulator(str(cell)).Reload()
+    board = EventAccumulator(str(cell / tracking.EVENTS)).Reload()
     for tag in ("train/loss", "train/learning_rate", "test/accuracy", "train/images_per_second"):
         assert [event.step for event in board.Scalars(tag)] == [1, 2, 3, 4]
     assert [event.step for event in board.Scalars("final/accuracy")] == [4]
     times = [event.wall_time for event in board.Scalars("train/loss")]
     assert times == sorted(times)
-    assert [event.step for event in board.Images("mixing/input")] == [1]
+    pictures = [tag for tag in board.Tags()["tensors"] if tag.startswith("mixing/")]
+    assert [event.step for tag in pictures for event in board.Tensors(tag)] == [1, 1]
 
 
 def test_a_signal_while_data_is_loaded(run: Command, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", failing_once(data, "load", 1, interrupting(signal.SIGINT)))
+        patch.setattr(data, "read", failing_once(data, "read", 1, interrupting(signal.SIGINT)))
         ended = run(*ALONE)
     assert ended.code == 130
     assert ended.errors.count("\n") == 1

@@ -17,10 +17,12 @@ from hiddenmix.system import atomic
 from tests.support.commands import HANG
 from tests.support.made_study import made_result
 
+DATA = "0123456789abcdef0123456789abcdef"
+
 
 @pytest.fixture
 def cell(tmp_path: Path) -> Cell:
-    cell = Cell(tmp_path / "study", Config())
+    cell = Cell(tmp_path / "study", Config(), DATA)
     cell.prepare()
     return cell
 
@@ -53,7 +55,7 @@ def test_a_half_written_result_counts_as_none(cell: Cell, size: int) -> None:
         b"[]",
         b"\xff\xfe",
         b"[" * 100_000,
-        b'{"status": "done", "format": 1}',
+        b'{"status": "done", "format": 2}',
         b"NaN",
     ],
 )
@@ -127,15 +129,15 @@ def test_a_lock_excludes_and_is_released(cell: Cell) -> None:
         script = (
             "import sys; from pathlib import Path; from hiddenmix.config import Config\n"
             "from hiddenmix.study import Cell\n"
-            "with Cell(Path(sys.argv[1]), Config()).locked() as mine: print(mine)\n"
+            "with Cell(Path(sys.argv[1]), Config(), sys.argv[2]).locked() as mine: print(mine)\n"
         )
-        command = [sys.executable, "-c", script, str(cell.folder.parent.parent)]
+        command = [sys.executable, "-c", script, str(cell.folder.parent.parent), DATA]
         assert subprocess.check_output(command, text=True) == "False\n"
     assert subprocess.check_output(command, text=True) == "True\n"
 
 
 def _hold(study: Path, ready: Any) -> None:
-    with Cell(study, Config()).locked() as mine:
+    with Cell(study, Config(), DATA).locked() as mine:
         ready.send(mine)
         signal.pause()
 
@@ -172,11 +174,11 @@ def test_a_damaged_study_json_is_written_afresh(tmp_path: Path, content: bytes) 
     assert read_study(tmp_path)["commands"] == [{"command": "a"}]
 
 
-@pytest.mark.parametrize("content", [{"format": 0, "commands": []}, {"format": 2}, {"cells": []}])
+@pytest.mark.parametrize("content", [{"format": 1, "commands": []}, {"format": 3}, {"cells": []}])
 def test_a_study_of_another_version_is_refused(tmp_path: Path, content: dict[str, Any]) -> None:
     (tmp_path / "study.json").write_text(json.dumps(content))
     for refused in (check_study, read_study, lambda study: record_command(study, {})):
-        with pytest.raises(UserError, match=r"has format .*, this program writes 1\n") as caught:
+        with pytest.raises(UserError, match=r"has format .*, this program writes 2\n") as caught:
             refused(tmp_path)
         assert str(caught.value).count("\n") == 1
     assert json.loads((tmp_path / "study.json").read_text()) == content

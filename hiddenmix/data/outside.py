@@ -1,0 +1,348 @@
+"""Outside sets: further test sets of the same classes, checked before anything is trained.
+
+What lies at a set's path tells its form: a folder of class folders; an `.npz` file with `x_test` and
+`y_test`, as Keras has them; or a folder with `labels.npy` and a `.npy` file for each corruption, as
+CIFAR-10-C and CIFAR-100-C have them (Hendrycks and Dietterich 2019). Pixels are read on demand.
+"""
+
+import functools
+import hashlib
+import math
+import os
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hiddenmix.config import ConfigError, UserError, show
+from hiddenmix.data.decoding import decode
+from hiddenmix.data.image_files import opened, unreadable
+from hiddenmix.data.image_folder import Scan, files, is_folder
+from hiddenmix.data.images import Images, check_memory
+
+SEVERITIES = 5
+"""Strengths of each corruption in the files of CIFAR-10-C, one after another."""
+
+_FORMS = (
+    "expected: a folder of class folders, an .npz file with x_test and y_test, "
+    "or a folder with labels.npy and <corruption>.npy files"
+)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}")
+_NAME_RULE = (
+    "1 to 50 letters, digits, '.', '_', '-' that start with a letter or digit, and then a path: "
+    "dataset.outside.<name>=<path>"
+)
+_LABELS = "labels.npy"
+_Header = tuple[tuple[int, ...], np.dtype[Any]]  # an array's shape and type
+_Read = Callable[[str], Images]
+
+
+@dataclass(frozen=True)
+class OutsideSet:
+    """A further test set of the data set's classes; its labels are the data set's own indices."""
+
+    name: str
+    """The user's name of the set."""
+
+    path: str
+    """Where it lies, as the user wrote it."""
+
+    conditions: tuple[str, ...]
+    """What it is measured under: `<corruption>_<severity>` in order, or one empty name."""
+
+    read: _Read = field(repr=False, compare=False)
+    """How a condition is read; `images` adds the set's name to its errors."""
+
+    def images(self, condition: str) -> Images:
+        """The images of one condition: uint8 [N, C, H, W] in the data set's shape, labels [N].
+
+        Corruptions are read anew at each call; a set without them stays in memory after the first.
+        Raises `UserError` for a file that is damaged or has changed, KeyError for no condition of
+        this set.
+        """
+        if condition not in self.conditions:
+            raise KeyError(condition)
+        with _blaming(self.name, self.path):
+            return self.read(condition)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """BLAKE2b (16 bytes, hex) of all conditions, labels and pixels. Reads the whole set.
+
+        Neither name nor path nor form counts: the same images in an `.npz` have the same digest.
+        Raises `UserError` as `images` does.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        for condition in self.conditions:
+            found = self.images(condition)
+            digest.update(f"{condition}\0{tuple(found.images.shape)}\0".encode())
+            digest.update(found.labels.numpy().astype("<i8").tobytes())
+            digest.update(found.images.numpy().data)
+        return digest.hexdigest()
+
+
+def open_outside(
+    sets: Mapping[str, str], classes: Sequence[str], shape: tuple[int, int, int], resize: int | None
+) -> list[OutsideSet]:
+    """Check the outside sets {name: path} and give them in order. Reads labels and headers alone.
+
+    `classes` and `shape` (channels, height, width) are the data set's, and so is `resize`: it
+    applies to class folders; arrays must have the data set's size. Raises `ConfigError` for a name
+    that cannot be one, `UserError` for whatever does not fit at a path.
+    """
+    if resize is not None and shape[1:] != (resize, resize):
+        raise ValueError(f"images of shape {shape} are not resized to {resize}")
+    found: list[OutsideSet] = []
+    for name, path in sets.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ConfigError("dataset.outside", name, _NAME_RULE)
+        with _blaming(name, path):
+            place = _place(path)
+            if place.is_file() and zipfile.is_zipfile(place):
+                conditions, read = _npz(place, len(classes), shape)
+            elif not place.is_dir():
+                state = "is no folder and no .npz that can be read"
+                raise UserError(f"{state if place.exists() else 'does not exist'}\n  {_FORMS}")
+            elif (place / _LABELS).exists():
+                conditions, read = _corruptions(place, len(classes), shape)
+            else:
+                conditions, read = _class_folders(place, classes, shape, resize)
+        found.append(OutsideSet(name, path, conditions, read))
+    return found
+
+
+def _place(path: str) -> Path:
+    if not path:
+        raise UserError(f"is no path\n  {_FORMS}")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"nobody's home folder\n  {_FORMS}") from error
+
+
+@contextmanager
+def _blaming(name: str, path: str) -> Iterator[None]:
+    """A `UserError` inside gets the set's key and value in front, an OSError becomes one."""
+    start = f"dataset.outside.{name}={show(path)}"
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{start}: {error}") from error
+    except OSError as error:  # of the path itself: those of files are named further in
+        why = show(error.strerror or str(error))
+        raise UserError(f"{start}: cannot be read: {why}\n  {_FORMS}") from error
+
+
+@contextmanager
+def _reading(file: str) -> Iterator[None]:
+    """Any error inside names the file."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # zipfile and NumPy raise many kinds on a damaged file
+        raise unreadable(file, error) from error
+
+
+# a folder of class folders
+
+
+def _class_folders(
+    place: Path, classes: Sequence[str], shape: tuple[int, int, int], resize: int | None
+) -> tuple[tuple[str, ...], _Read]:
+    if shape[0] not in (1, 3):
+        raise UserError(
+            f"image files have 1 or 3 channels, the data set {shape[0]}\n"
+            "  expected: an .npz file with x_test and y_test"
+        )
+    found = _scan(place, classes)
+    check_memory(len(found.names), shape)
+    width, height = shape[2], shape[1]
+    with warnings.catch_warnings(action="ignore"):  # Pillow's remarks on odd metadata
+        for name in found.names:
+            with opened(found.root, name) as image:
+                if resize is None and image.size != (width, height):
+                    raise UserError(
+                        f"{show(name)} is {image.width}x{image.height} pixels, the data set's are "
+                        f"{width}x{height}\n  give it their size, or set dataset.resize=<side> for "
+                        "dataset=image_folder"
+                    )
+
+    @functools.cache
+    def read(_: str) -> Images:
+        pixels = decode(found, shape, resize)
+        return Images(torch.from_numpy(pixels), torch.from_numpy(found.labels))
+
+    return ("",), read
+
+
+def _scan(place: Path, classes: Sequence[str]) -> Scan:
+    """The image files of all class folders, sorted by class folder and name. Opens none."""
+    with os.scandir(place) as entries:
+        folders = sorted(e.name for e in entries if e.name[0] != "." and is_folder(e))
+    if not folders:
+        raise UserError(f"holds neither class folders nor {_LABELS}\n  {_FORMS}")
+    # FashionMNIST has the class T-shirt/top, which no folder can be called.
+    indices = {name.replace("/", "_"): index for index, name in enumerate(classes)}
+    # as image_folder.scan names the classes of folders that cannot be printed
+    called = {folder: folder if folder.isprintable() else show(folder) for folder in folders}
+    unknown = [folder for folder in folders if called[folder] not in indices]
+    if unknown:
+        raise UserError(
+            f"not classes of the data set: {show(unknown)}\n"
+            f"  expected: class folders with names of {show(list(indices))}"
+        )
+    names: list[str] = []
+    labels: list[int] = []
+    for folder in folders:
+        listed = sorted(name for name, _, _ in files(str(place), folder))
+        if not listed:
+            raise UserError(f"class folder {show(folder)} holds no image\n  add some, or remove it")
+        names += listed
+        labels += [indices[called[folder]]] * len(listed)
+    return Scan(str(place), list(classes), names, np.array(labels, np.int64), 0, "")
+
+
+# arrays
+
+
+def _npz(place: Path, classes: int, shape: tuple[int, int, int]) -> tuple[tuple[str, ...], _Read]:
+    file, (channels, height, width) = show(place.name), shape
+    (size, dtype), (label_size, label_dtype) = _npz_headers(place)
+    last, first = (height, width, channels), (channels, height, width)
+    said = f"{file}: x_test is {show(dtype)} {list(size)}"
+    layouts = [last, first, (height, width)] if channels == 1 else [last, first]
+    if dtype != np.uint8 or size[1:] not in layouts or size[0] < 1:
+        expected = " or ".join(f"[N, {', '.join(map(str, layout))}]" for layout in layouts)
+        raise UserError(f"{said}\n  expected: uint8 {expected}")
+    if last == first:
+        raise UserError(f"{said}: are its channels first or last?\n  expected: any other size")
+    check_memory(size[0], shape)
+    if label_dtype.kind not in "iu" or label_size not in ((size[0],), (size[0], 1)):
+        raise UserError(
+            f"{file}: y_test is {show(label_dtype)} {list(label_size)}\n"
+            f"  expected: integers [{size[0]}] or [{size[0]}, 1], a class number for each image"
+        )
+    labels = _class_numbers(f"{file}: y_test", _array(place, "y_test").reshape(-1), classes)
+
+    @functools.cache
+    def read(_: str) -> Images:
+        pixels = _unchanged(file, _array(place, "x_test"), size)
+        if size[1:] == (height, width):
+            pixels = pixels[:, None]
+        elif size[1:] == last:
+            pixels = pixels.transpose(0, 3, 1, 2)
+        return _images(pixels, labels)
+
+    return ("",), read
+
+
+def _npz_headers(place: Path) -> list[_Header]:
+    """The headers of x_test and y_test."""
+    headers: list[_Header] = []
+    with _reading(place.name), zipfile.ZipFile(place) as archive:
+        for key in ("x_test", "y_test"):
+            if f"{key}.npy" not in archive.namelist():
+                raise UserError(
+                    f"{show(place.name)} holds no {key}, only {show(sorted(archive.namelist()))}\n"
+                    "  expected: uint8 images x_test and class numbers y_test"
+                )
+            with archive.open(f"{key}.npy") as file:
+                headers.append(_header(file, archive.getinfo(f"{key}.npy").file_size))
+    return headers
+
+
+def _corruptions(
+    place: Path, classes: int, shape: tuple[int, int, int]
+) -> tuple[tuple[str, ...], _Read]:
+    size, dtype = _npy_header(place / _LABELS)
+    if dtype.kind not in "iu" or len(size) != 1 or size[0] % SEVERITIES or size[0] < SEVERITIES:
+        raise UserError(
+            f"{_LABELS} is {show(dtype)} {list(size)}\n  expected: integers [5 * M], "
+            "the class numbers of 5 severities one after another"
+        )
+    labels = _class_numbers(_LABELS, _array(place / _LABELS), classes)
+    files = sorted(p for p in place.iterdir() if p.suffix == ".npy" and p.name[0] != ".")
+    files = [path for path in files if path.name != _LABELS]
+    if not files:
+        raise UserError(f"holds {_LABELS} and no other file that ends with .npy\n  {_FORMS}")
+    expected = (len(labels), *shape[1:], shape[0])
+    for path in files:
+        if not _NAME.fullmatch(path.stem):
+            raise UserError(
+                f"{show(path.name)} does not name a corruption\n"
+                "  expected: <corruption>.npy with 1 to 50 letters, digits, '.', '_', '-'"
+            )
+        size, dtype = _npy_header(path)
+        if dtype != np.uint8 or size != expected:
+            raise UserError(
+                f"{show(path.name)} is {show(dtype)} {list(size)}\n  expected: uint8 {list(expected)}"
+            )
+    count = len(labels) // SEVERITIES
+    check_memory(count, shape)
+
+    def read(condition: str) -> Images:
+        corruption, _, severity = condition.rpartition("_")
+        path = place / f"{corruption}.npy"
+        part = slice((int(severity) - 1) * count, int(severity) * count)
+        pixels = _unchanged(show(path.name), _array(path), expected)
+        return _images(pixels[part].transpose(0, 3, 1, 2), labels[part])
+
+    severities = range(1, SEVERITIES + 1)
+    return tuple(f"{path.stem}_{severity}" for path in files for severity in severities), read
+
+
+def _npy_header(path: Path) -> _Header:
+    with _reading(path.name):
+        if not path.is_file():  # opening a pipe would wait for ever
+            raise ValueError("it is not a regular file")
+        with path.open("rb") as file:
+            return _header(file, path.stat().st_size)
+
+
+def _array(path: Path, key: str = "") -> NDArray[Any]:
+    """The array `key` of an `.npz` file, or an `.npy` file's, of which only what is used is read."""
+    with _reading(path.name):
+        found = np.load(path, mmap_mode=None if key else "r", allow_pickle=False)
+        with found if key else nullcontext():
+            array: NDArray[Any] = found[key] if key else found
+    return array
+
+
+def _header(file: IO[bytes], size: int) -> _Header:
+    """Shape and type of an array in NumPy's format. ValueError where `size` in bytes is another."""
+    if np.lib.format.read_magic(file) != (1, 0):  # later versions are for records
+        raise ValueError("it is no plain array")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    need = file.tell() + math.prod(shape) * dtype.itemsize
+    if size != need and not dtype.hasobject:  # a pickle has any size, and its type is refused
+        raise ValueError(f"it has {size:,} bytes, by its header {need:,}")
+    return shape, dtype
+
+
+def _class_numbers(what: str, labels: NDArray[Any], classes: int) -> NDArray[np.int64]:
+    if labels.min() < 0 or labels.max() >= classes:
+        raise UserError(
+            f"{what} has labels from {labels.min()} to {labels.max()}\n"
+            f"  expected: the data set's class numbers, from 0 to {classes - 1}"
+        )
+    return np.array(labels, np.int64)
+
+
+def _unchanged(file: str, pixels: NDArray[Any], expected: tuple[int, ...]) -> NDArray[Any]:
+    if pixels.shape != expected or pixels.dtype != np.uint8:
+        raise UserError(f"{file} has changed since it was checked\n  run the command again")
+    return pixels
+
+
+def _images(pixels: NDArray[Any], labels: NDArray[np.int64]) -> Images:
+    """From uint8 [N, C, H, W] in any order of memory; copied, because it may lie in a file."""
+    return Images(torch.from_numpy(np.array(pixels, order="C")), torch.from_numpy(labels))
