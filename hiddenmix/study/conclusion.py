@@ -12,13 +12,11 @@ from hiddenmix.config import UserError
 from hiddenmix.report import Study, read_curve, read_study
 from hiddenmix.study import tracking
 from hiddenmix.study.cells import setting_key
-from hiddenmix.study.planning import Plan
 from hiddenmix.study.store import Cell, study_locked
 
 
 def conclude(
     folder: Path,
-    plan: Plan,
     cells: Sequence[Cell],
     failures: Mapping[str, str],
     console: Console,
