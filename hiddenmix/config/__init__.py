@@ -17,6 +17,7 @@ from hiddenmix.config.schema import (
     TorchvisionConfig,
     UserError,
     layers,
+    seeds,
     show,
 )
 from hiddenmix.config.sweeps import compose_jobs, sweep_jobs
@@ -42,6 +43,7 @@ __all__ = [
     "from_plain",
     "layers",
     "register",
+    "seeds",
     "show",
     "sweep_jobs",
 ]

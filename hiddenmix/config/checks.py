@@ -12,6 +12,7 @@ from hiddenmix.config.schema import (
     ConfigError,
     SgdConfig,
     layers,
+    seeds,
     show,
 )
 
@@ -35,6 +36,8 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "originals": (0, 1e6, True),
     "seed": (0, 2**32 - 1, True),
     "repeats": (1, 10_000, True),
+    "max_repeats": (6, 10_000, True),
+    "margin": (0, 100, False),
     "epochs": (1, 1_000_000, True),
     "batch_size": (2, 1_000_000, True),
     "evaluate_every": (1, 1_000_000, True),
@@ -58,7 +61,15 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
 
 
 _WHOLE = (
-    *("seed", "repeats", "epochs", "batch_size", "evaluate_every", "evaluation_images"),
+    *(
+        "seed",
+        "repeats",
+        "max_repeats",
+        "epochs",
+        "batch_size",
+        "evaluate_every",
+        "evaluation_images",
+    ),
     *(
         "dataset.train_size",
         "dataset.split_seed",
@@ -78,7 +89,8 @@ def allowed(key: str) -> str:
     if key in _RANGES:
         low, high, inclusive = _RANGES[key]
         kind = "whole number" if key in _WHOLE else "number"
-        return f"a {kind} {'from' if inclusive else 'above'} {low:g} to {high:.10g}"
+        text = f"a {kind} {'from' if inclusive else 'above'} {low:g} to {high:.10g}"
+        return f"auto, or {text}" if key == "repeats" else text
     return {
         "layer": "none, input, a layer's name, or a list such as [input,conv1]",
         "compile": "auto, true, false",
@@ -102,8 +114,12 @@ def check(config: Config) -> None:
     for key, choices in _CHOICES.items():
         if _value(config, key) not in choices:
             raise ConfigError(key, _value(config, key), allowed(key))
+    if config.repeats != "auto" and type(config.repeats) is not int:
+        raise ConfigError("repeats", config.repeats, allowed("repeats"))
     for key, (low, high, inclusive) in _RANGES.items():
         value = _value(config, key)
+        if key == "repeats" and value == "auto":
+            continue
         numbers = value if isinstance(value, list) else [value]
         # An interpolation may put anything in the place of a list.
         if value is not None and isinstance(value, list) != (key in _LISTS):
@@ -122,7 +138,9 @@ def check(config: Config) -> None:
         raise ConfigError("device", config.device, allowed("device"))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", config.study):
         raise ConfigError("study", config.study, allowed("study"))
-    if config.seed + config.repeats - 1 > _RANGES["seed"][1]:
+    if config.repeats == "auto" and not config.baseline:
+        raise ConfigError("baseline", False, "true with repeats=auto")
+    if seeds(config)[-1] > _RANGES["seed"][1]:
         raise ConfigError("repeats", config.repeats, "seed + repeats below 2**32")
     if config.dataset.resize is not None and config.dataset.name != "image_folder":
         raise ConfigError("dataset.resize", config.dataset.resize, "only with dataset=image_folder")

@@ -209,11 +209,19 @@ class Config:
     seed: int = 0
     """Seed of every random stream; with `repeats`, the first of them."""
 
-    repeats: int = 3
-    """How many seeds: seed, seed + 1, ..."""
+    repeats: Any = 3
+    """How many seeds: seed, seed + 1, ... `auto` adds seeds until the study's question is answered,
+    with bounds that allow for looking, and trains only the settings that the question needs."""
+
+    max_repeats: int = 30
+    """`repeats=auto`: at most so many seeds."""
 
     baseline: bool = True
-    """Train image mixup and plain training beside the requested setting where the study lacks them."""
+    """Train plain training and image mixup, of as many images and of two, beside the requested setting
+    where the study lacks them."""
+
+    margin: float = 0.5
+    """Percentage points of accuracy below which a difference does not matter: what "equal" means."""
 
     study: str = "default"
     """Folder of the results below `outputs/`."""
@@ -246,6 +254,12 @@ class Config:
 
     checkpoint_seconds: float = 30.0
     """At most so many seconds of training are lost when a run is killed."""
+
+
+def seeds(config: Config) -> range:
+    """The seeds of a setting, with `repeats=auto` as many as there may be."""
+    many = config.max_repeats if config.repeats == "auto" else config.repeats
+    return range(config.seed, config.seed + many)
 
 
 def layers(config: Config) -> list[str]:

@@ -2,16 +2,24 @@
 
 from hiddenmix.report.cells_table import results
 from hiddenmix.report.comparison import settings_table
+from hiddenmix.report.findings import find
+from hiddenmix.report.looks import record_looks
 from hiddenmix.report.results import Study, read_curve, read_study
+from hiddenmix.report.sequential import looks
 from hiddenmix.report.terminal_table import terminal_table
+from hiddenmix.report.verdict import spoken
 from hiddenmix.report.writing import write_report, write_summary
 
 __all__ = [
     "Study",
+    "find",
+    "looks",
     "read_curve",
     "read_study",
+    "record_looks",
     "results",
     "settings_table",
+    "spoken",
     "terminal_table",
     "write_report",
     "write_summary",

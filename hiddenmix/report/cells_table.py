@@ -8,7 +8,18 @@ import pandas as pd
 from hiddenmix.report.results import read_study
 
 _FIRST = (
-    *("cell", "setting", "baseline", "plain", "title", "dataset", "digest", "model", "layer"),
+    *(
+        "cell",
+        "setting",
+        "baseline",
+        "two_images",
+        "plain",
+        "title",
+        "dataset",
+        "digest",
+        "model",
+        "layer",
+    ),
     *("mode", "alpha", "seed", "epochs", "parameters", "train_size", "test_size"),
     *("accuracy", "balanced_accuracy", "nll", "ece", "validation_accuracy", "validation_nll"),
     *("loss", "seconds", "images_per_second"),

@@ -25,14 +25,19 @@ TABLE = (
     *("unpaired", "variant", "title"),
     *("gain_over_plain_mean", "gain_over_plain_low", "gain_over_plain_high"),
     *("gain_over_plain_p_value", "gain_over_plain_n"),
+    *("gain_over_two_mean", "gain_over_two_low", "gain_over_two_high"),
+    *("gain_over_two_p_value", "gain_over_two_n"),
+    *("validation_accuracy_mean", "validation_accuracy_low", "validation_accuracy_high"),
     *("nll_mean", "nll_low", "nll_high", "ece_mean", "ece_low", "ece_high"),
     *("shift_accuracy_mean", "shift_accuracy_low", "shift_accuracy_high", "shifts"),
     *("shift_gain_mean", "shift_gain_low", "shift_gain_high", "shift_p_value"),
     *("shift_p_permutation", "shift_gain_n", "loss_mean", "seconds_mean", "images_per_second_mean"),
     *("epochs", "parameters", "train_size", "test_size", "seeds", "setting", "baseline", "plain"),
+    *("two_images", "disguised"),
 )
 """Columns of `settings_table`. Accuracies, gains and ECE are fractions, NLL and loss nats, times
-seconds; `unpaired` lists the seeds that no comparison with the baseline could use."""
+seconds; `unpaired` lists the seeds that no comparison with the baseline could use. `gain` is over
+image mixup of as many images, `gain_over_two` over image mixup of two."""
 
 # The stages of the built-in network and the stems and ends of common others, by depth; all other
 # names stand between, in natural order, which is the depth of layer1..layer4 or features.0..30.
@@ -45,7 +50,14 @@ _LAST = ("norm", "avgpool", "fc1", "fc2", "fc", "head", "classifier")
 # Keys that name no training setting, are columns of their own, or mean nothing without mixing.
 _NO_VARIANT = {"layer", "mode", "alpha", "seed", "repeats", "baseline", "study", "device"}
 _NO_VARIANT |= {"evaluation", "evaluate_every", "checkpoint_seconds"}
-_NO_VARIANT |= {"evaluation_images", "dataset.root", "dataset.download", "dataset.title"}
+_NO_VARIANT |= {
+    "margin",
+    "max_repeats",
+    "evaluation_images",
+    "dataset.root",
+    "dataset.download",
+    "dataset.title",
+}
 _MIXING_ONLY = {"lam", "partners", "originals"}
 
 
@@ -68,22 +80,13 @@ def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
 
 
-def disguised(model: str, layer: str) -> bool:
-    """Whether the layer's map is affine in the input, by its name: mixing there mixes the input.
-
-    In residual networks `conv1` is a bare convolution and `bn1` its normalisation; in the built-in
-    `cnn` `conv1` ends after the ReLU, and only `conv1.conv` and `conv1.norm` stand before it.
-    """
-    bare = {"conv1.conv", "conv1.norm"} if model == "cnn" else {"conv1", "bn1"}
-    return layer in bare
-
-
-def first_hidden_layer(model: str, layers: Iterable[str]) -> str | None:
-    """The layer that the paper's claim is judged on: the lowest single hidden one of `layers`."""
+def first_hidden_layer(rows: pd.DataFrame) -> str | None:
+    """The layer that the paper's claim is judged on: the lowest single hidden layer among `rows` (of
+    `settings_table`, of one network) that is no image mixup in disguise, as its results record."""
     hidden = [
-        layer
-        for layer in layers
-        if layer not in (PLAIN, INPUT) and "+" not in layer and not disguised(model, layer)
+        row["layer"]
+        for _, row in rows.iterrows()
+        if row["layer"] not in (PLAIN, INPUT) and "+" not in row["layer"] and not row["disguised"]
     ]
     return min(hidden, key=layer_rank, default=None)
 
@@ -110,7 +113,7 @@ def settings_table(results: pd.DataFrame, settings: Collection[str] | None = Non
         row["p_holm"] = p
     table = pd.DataFrame(rows, columns=list(TABLE), dtype=object)
     texts = {"dataset", "model", "layer", "mode", "unpaired", "variant", "title", "seeds"}
-    texts |= {"setting", "baseline", "plain"}
+    texts |= {"setting", "baseline", "plain", "two_images", "disguised"}
     whole = {"n", "epochs", "parameters", "train_size", "test_size"}
     numbers = {name: "int64" if name in whole else "float64" for name in TABLE if name not in texts}
     return table.astype(numbers)
@@ -127,11 +130,14 @@ def _row(
 ) -> dict[str, Any]:
     first = group.iloc[0]
     same = ("dataset", "title", "model", "layer", "mode", "alpha", "epochs", "parameters")
-    keys = (*same, "train_size", "test_size", "setting", "baseline", "plain")
+    keys = (*same, "train_size", "test_size", "setting", "baseline", "plain", "two_images")
     row: dict[str, Any] = {key: first[key] for key in keys}
+    row["disguised"] = "+".join(first["disguised"])
     row |= {"n": len(group), "seeds": " ".join(map(str, sorted(group["seed"]))), "unpaired": ""}
     for metric in ("accuracy", "nll", "ece"):
         row |= _interval(metric, group[metric])
+    if group["validation_accuracy"].notna().all():
+        row |= _interval("validation_accuracy", group["validation_accuracy"])
     for metric in ("loss", "seconds", "images_per_second"):
         row[f"{metric}_mean"] = float(group[metric].mean())
     outside = shift_means(group, shifts)
@@ -149,6 +155,15 @@ def _row(
         shifted = common_gain(outside, shift_means(baseline, shifts))
         row |= _gain("shift_gain", "shift_p_value", shifted)
         row["shift_p_permutation"] = shifted and shifted.p_permutation
+    two = cells.get(first["two_images"])
+    if two is not None and first["two_images"] not in (first["setting"], first["baseline"]):
+        gain = common_gain(clean_accuracy, by_seed(two, "accuracy"))
+        row |= _gain("gain_over_two", "gain_over_two_p_value", gain)
+    elif two is not None and first["two_images"] != first["setting"]:
+        row |= {
+            f"gain_over_two_{end}": row.get(f"gain_{end}") for end in ("mean", "low", "high", "n")
+        }
+        row["gain_over_two_p_value"] = row.get("p_value")
     if plain is not None:
         gain = common_gain(clean_accuracy, by_seed(plain, "accuracy"))
         row |= _gain("gain_over_plain", "gain_over_plain_p_value", gain)

@@ -14,7 +14,18 @@ FORMAT = 2
 """The version of result.json that this code reads."""
 
 COLUMNS = (
-    *("cell", "setting", "baseline", "plain", "dataset", "title", "model", "layer", "mode"),
+    *(
+        "cell",
+        "setting",
+        "baseline",
+        "two_images",
+        "plain",
+        "dataset",
+        "title",
+        "model",
+        "layer",
+        "mode",
+    ),
     *("alpha", "seed", "epochs", "parameters", "train_size", "test_size"),
     *("accuracy", "balanced_accuracy", "nll", "ece", "loss", "seconds", "images_per_second"),
     *("validation_accuracy", "validation_nll", "class_right", "class_count"),
@@ -124,7 +135,10 @@ def cell_row(found: dict[str, Any], folder: str, problems: list[str]) -> dict[st
         raise UnusableError(f"result.json: alpha={show(alpha)} is not a positive number")
     row = {
         **{key: _string(found, key) for key in ("cell", "setting", "dataset", "model", "layer")},
-        **{key: _string(found, key, True) for key in ("baseline", "plain", "mode", "command")},
+        **{
+            key: _string(found, key, True)
+            for key in ("baseline", "two_images", "plain", "mode", "command")
+        },
         "title": _string(found, "title", True) or _string(found, "dataset"),
         "alpha": None if alpha is None else float(alpha),
         **{key: _whole(found, key) for key in ("seed", "epochs", "parameters")},

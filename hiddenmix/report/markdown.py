@@ -1,261 +1,178 @@
-"""The text of report.md: the verdict, what was run, the tables, the figures and the gaps."""
-
-import math
-from typing import Any
+"""The text of report.md: verdicts, what was run, tables, factors, settings, figures, and the gaps."""
 
 import pandas as pd
 
+from hiddenmix.report import head
+from hiddenmix.report.answers import CLEAN
 from hiddenmix.report.comparison import condition_means
+from hiddenmix.report.factors import Best, Effect
+from hiddenmix.report.findings import Findings
+from hiddenmix.report.looks import former
+from hiddenmix.report.questions import Question
 from hiddenmix.report.results import Study
-from hiddenmix.report.verdict import Verdict, judge, p_text
-from hiddenmix.terminal import clean, leaks_text
-
-LEFT = ("data", "network", "layer", "mode", "differs in")
-"""Columns of text, aligned to the left."""
-
-LISTED = 50
-"""Cells, commands or problems that are named before the rest is only counted."""
+from hiddenmix.report.tables import (
+    escaped,
+    gain_text,
+    identity,
+    markdown_table,
+    mean_text,
+    outcome,
+    p_text,
+    points,
+)
+from hiddenmix.report.verdict import asked, sentence
 
 _READING = """\
 Accuracies are means over seeds ± half the 95 % Student-t interval, in percent. A gain is the mean \
-difference to image mixup (two images, the same α) in percentage points, paired by seed, with its \
-95 % paired-t interval. p (t) is that of the paired t-test, p (flip) that of the exact sign-flip \
-test, which cannot fall below 2^(1 − n): 0.25 with 3 seeds, 0.062 with 5, 0.031 with 6. p (Holm) \
-is p (t) after Holm's correction over the whole table. No spread: the gain is the same at every \
-seed (accuracies are coarse), and the sign-flip p stands for p (t). Blank: \
-no comparison, or a single seed."""
+difference to image mixup of as many images and the same α, in percentage points, paired by seed; its \
+interval and p-values are over seeds alone, for this test set. p (t) is that of the paired t-test, \
+p (flip) that of the exact sign-flip test, which cannot fall below 2^(1 − n): 0.25 with 3 seeds, 0.031 \
+with 6. p (Holm) is p (t) after Holm's correction over this table. No spread: the gain is the same at \
+every seed (accuracies are coarse), and the sign-flip p stands for p (t). Blank: no comparison, or a \
+single seed. These rows carry no verdict."""
+
+_PRIMARY = """\
+The gain is averaged over the study's grid of K and α within a seed: one number a seed, one test. Its \
+interval is for new seeds *and* new test images; that for this test set holds for new seeds alone. p is \
+of the first, p (flip) of the exact sign-flip test over seeds. A verdict needs both: an interval that \
+excludes 0 and p (flip) below 0.05, hence six seeds (docs/statistics.md)."""
+
+_FACTORS = """\
+Each effect is the mean over all pairs of settings that differ in nothing else, so that layer, number of \
+images and α are not confounded. Intervals are for new seeds and new test images; p (Holm) is corrected \
+over this table."""
 
 
-def markdown(study: Study, table: pd.DataFrame, title: str, figures: list[str]) -> str:
-    verdict = judge(table)
-    evaluated = table["shift_accuracy_mean"].notna().any()
-    shifted = judge(table, shifted=True) if evaluated else None
-    lines = [f"# {escaped(title)}", "", *_warnings(study), verdict.sentence, ""]
-    if shifted:
-        lines += [shifted.sentence, ""]
-    lines += [*_reproduction(study), *_networks(table), *_data(study)]
-    lines += _unfinished(study, table)
-    lines += _claims("The claim", verdict, "gain", "p_value")
-    if shifted:
-        lines += _claims(
-            "The claim on samples from outside", shifted, "shift_gain", "shift_p_value"
-        )
+def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> str:
+    """report.md of a study with what was `found`; `figures` are the lines that show them."""
+    table = found.table
+    lines = [f"# {escaped(title)}", "", *head.warnings(study)]
+    for question in found.questions:
+        lines += [sentence(question, found.margin), ""]
+    lines += _looks(study, found)
+    lines += [*head.reproduction(study), *head.networks(table), *head.data(study)]
+    lines += [*_covered(study), *head.unfinished(study, table)]
+    lines += ["## The questions", "", questions_table(found.questions), "", _PRIMARY, ""]
+    if found.effects:
+        lines += ["## Factors", "", _effects(found.effects), "", _FACTORS, ""]
+        lines += _best(found.best)
     lines += ["## All settings", "", _main_table(table), "", _READING, ""]
     lines += figures
-    if evaluated:
+    if table["shift_accuracy_mean"].notna().any():
         lines += _shift_section(study, table)
-    lines += _left_out(study)
+    lines += _outside_section(study, table)
+    lines += head.left_out(study)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _reproduction(study: Study) -> list[str]:
-    lines = []
-    commits = dict.fromkeys((command.commit, command.dirty) for command in study.commands)
-    for commit, dirty in commits:
-        at = f"commit `{_code(commit)}`" if commit else "an unknown commit"
-        lines += [f"Reproduce it at {at}{' with uncommitted changes' if dirty else ''}:", "", "```"]
-        asked = [c.command for c in study.commands if (c.commit, c.dirty) == (commit, dirty)]
-        lines += [text.replace("```", "") for text in asked[:LISTED]]
-        if len(asked) > LISTED:
-            lines.append(f"# and {len(asked) - LISTED} more: see cells/*/result.json")
-        lines += ["```", ""]
-    places: dict[str, int] = {}
-    for about in study.cells["environment"]:
-        known = {
-            key: clean(about.get(key, "unknown"))
-            for key in ("device", "threads", "torch", "python")
+def questions_table(questions: list[Question]) -> str:
+    """One row a question."""
+    rows = []
+    for each in questions:
+        gain = each.gain
+        row = {
+            **{"data": each.title, "network": each.model, "differs in": each.variant},
+            **{"question": asked(each.what), "layer": each.layer or "", "verdict": each.word},
+            **dict.fromkeys(("n", "N", "gain, points [95 %]", "p", "p (flip)"), ""),
+            **dict.fromkeys(("for this test set [95 %]", "image mixup over plain"), ""),
         }
-        place = "{device}, threads: {threads}, torch {torch}, Python {python}".format(**known)
-        places[place] = places.get(place, 0) + 1
-    hours = float(study.cells["seconds"].sum()) / 3600
-    spent = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
-    many = len(study.cells)
-    trained = f"{many} network{'s were' if many > 1 else ' was'} trained, {spent} in all"
-    machines = "; ".join(f"{escaped(place)} ({count})" for place, count in places.items())
-    return [*lines, f"{trained}, on: {machines}.", ""]
+        if gain is not None:
+            row |= {"n": str(gain.seeds), "N": f"{gain.images:,}" if gain.images else ""}
+            row |= {"gain, points [95 %]": points(gain.mean, gain.low, gain.high)}
+            row |= {"p": p_text(gain.p_value), "p (flip)": p_text(gain.p_flip)}
+            seeds = points(gain.mean, gain.seed_low, gain.seed_high)
+            row["for this test set [95 %]"] = seeds.partition(" ")[2]
+        if each.mixup is not None:
+            mixup = each.mixup
+            row["image mixup over plain"] = points(mixup.mean, mixup.low, mixup.high)
+        rows.append(row)
+    return markdown_table(rows)
 
 
-def _networks(table: pd.DataFrame) -> list[str]:
-    """A line for each data set and network: what stands beside it in no table."""
+def _looks(study: Study, found: Findings) -> list[str]:
+    """Say where verdicts were drawn before at fewer seeds."""
     lines = []
-    for (title, model), rows in table.groupby(["title", "model"], sort=False):
-        sizes = [
-            " or ".join(f"{number:,}" for number in sorted(set(rows[column])))
-            for column in ("train_size", "test_size", "parameters", "epochs")
-        ]
-        lines.append(
-            "{}: {} training and {} test images. Network: {}, {} parameters, {} epochs.".format(
-                escaped(title), *sizes[:2], escaped(model), *sizes[2:]
-            )
-        )
-    return ["  \n".join(lines), ""]
-
-
-LEAKING = 0.001
-"""Share of test images that are not new, above which a warning stands before the verdict."""
-
-
-def _warnings(study: Study) -> list[str]:
-    """What a reader must know before the verdict: leaking data, and data that changed."""
-    lines = []
-    for title, cells in study.cells.groupby("title", sort=False):
-        first = cells.iloc[0]
-        leaking, tested = first["leaks"].get("test", 0), int(first["test_size"])
-        if leaking > LEAKING * tested:
+    for question in found.questions:
+        before = former(study.looks, question) if question.what == CLEAN else []
+        if before:
+            at = ", ".join(f"n = {look.n} ({look.word})" for look in before)
+            name = escaped(" ".join(filter(None, [question.title, question.model])))
+            unplanned = not all(look.planned for look in before)
             lines.append(
-                f"**Warning**: {escaped(title)}: {leaks_text(first['leaks'], tested)}. Accuracies on "
-                "such images say nothing about new ones."
+                f"**Looks**: a verdict on {name} was drawn before at {at}. "
+                + (
+                    "Seeds that are added after a look make a false verdict likelier than the 5 % of a "
+                    "single look; repeats=auto has bounds that allow for it."
+                    if unplanned
+                    else "These were looks of repeats=auto, whose bounds allow for them."
+                )
             )
-    if study.versions:
-        told = "; ".join(
-            f"{escaped(title)}: {len(cells)} networks" for title, cells in study.versions.items()
-        )
-        lines.append(
-            "**Warning**: the data changed between networks of this study, which are told apart and "
-            f"never compared across versions: {told} (named at the end)."
-        )
     return [part for line in lines for part in (line, "")]
 
 
-def _data(study: Study) -> list[str]:
-    """A line for each data set: its content, equal images, and its smallest class."""
-    lines = []
-    for title, cells in study.cells.groupby("title", sort=False):
-        first = cells.iloc[0]
-        text = f"{escaped(title)}: {leaks_text(first['leaks'], int(first['test_size']))}"
-        counts = first["class_count"]
-        if counts:
-            smallest = min(range(len(counts)), key=counts.__getitem__)
-            name = first["classes"][smallest] if first["classes"] else str(smallest)
-            text += (
-                f"; the smallest class of the test set, {escaped(name)}, has {counts[smallest]:,}"
-            )
-        lines.append(f"{text} (content {first['digest'][:8]}).")
-        lines += _never_right(cells)
-    return ["  \n".join(lines), ""]
+def _covered(study: Study) -> list[str]:
+    """Which sources of variation the intervals cover (Bouthillier et al. 2021)."""
+    resampled = {bool(_dataset(config).get("resample")) for config in study.cells["config"]}
+    seeds = "initial weights, the order of the images, augmentation, dropout and mixing"
+    if resampled == {True}:
+        text = f"Seeds cover the choice of training images, {seeds}; test images are the second factor."
+    else:
+        text = (
+            f"Seeds cover {seeds}, but not the choice of training images (dataset.resample=true does); "
+            "test images are the second factor."
+        )
+    return [f"{text} Not covered: other data sets, networks, and settings that were not run.", ""]
 
 
-def _never_right(cells: pd.DataFrame) -> list[str]:
-    """Name the classes that some setting never answers right, whatever its accuracy."""
-    found: dict[str, int] = {}
-    for _, group in cells.groupby("setting", sort=False):
-        names = group.iloc[0]["classes"]
-        right = [sum(each) for each in zip(*group["class_right"], strict=False)]
-        for label, count in enumerate(group.iloc[0]["class_count"]):
-            if count and not right[label]:
-                name = names[label] if label < len(names) else str(label)
-                found[name] = found.get(name, 0) + 1
-    if not found:
-        return []
-    told = ", ".join(f"{escaped(name)} (by {n} settings)" for name, n in list(found.items())[:20])
-    return [f"**Never answered right**: {told}."]
+def _dataset(config: dict[str, object]) -> dict[str, object]:
+    found = config.get("dataset")
+    return found if isinstance(found, dict) else {}
 
 
-def _unfinished(study: Study, table: pd.DataFrame) -> list[str]:
-    lines = []
-    if study.missing or study.failures or study.problems:
-        counts = [(len(study.missing), "missing"), (len(study.failures), "failed")]
-        cells = ", ".join(f"{count} {state}" for count, state in counts if count)
-        files = f"{len(study.problems)} remarks on result files" if study.problems else ""
-        state = "; ".join(filter(None, [f"cells: {cells}" if cells else "", files]))
-        lines += [f"**This study is incomplete** ({state}; named at the end).", ""]
-    unpaired = table[table["unpaired"].str.len() > 0]
-    if not unpaired.empty:
-        names = [
-            f"{_setting_name(row)}: {row['unpaired']}"
-            for _, row in unpaired.head(LISTED).iterrows()
-        ]
-        names += more(len(unpaired))
-        lines += [
-            f"Seeds that only one side of a comparison has are left out of it: {'; '.join(names)}."
-        ]
-        lines.append("")
-    return lines
-
-
-def _setting_name(row: pd.Series) -> str:
-    alpha = "" if math.isnan(row["alpha"]) else f"α = {row['alpha']:g}"
-    parts = [row["title"], row["model"], row["layer"], row["mode"], alpha, row["variant"]]
-    return escaped(" ".join(part for part in parts if part))
-
-
-def more(total: int) -> list[str]:
-    return [f"and {total - LISTED} more"] if total > LISTED else []
-
-
-def _claims(heading: str, verdict: Verdict, gain: str, p_value: str) -> list[str]:
-    if verdict.claims.empty:
-        return []
+def _effects(effects: list[Effect]) -> str:
     rows = [
-        identity(row)
-        | {"n": str(int(row[f"{gain}_n"])), "gain, points [95 %]": _gain_text(row, gain)}
-        | {"p (t)": p_text(row[p_value])}
-        | {"p (flip)": p_text(row[p_value.replace("value", "permutation")])}
-        | {"p (Holm, these rows)": p_text(row["p_claim"])}
-        for _, row in verdict.claims.iterrows()
+        {
+            **{"data": each.title, "network": each.model, "factor": each.factor},
+            **{"level": each.level, "against": each.reference, "pairs": str(each.pairs)},
+            **{"n": str(each.gain.seeds), "N": f"{each.gain.images:,}" if each.gain.images else ""},
+            "effect, points [95 %]": _interval(each),
+            **{"p": p_text(each.gain.p_value), "p (flip)": p_text(each.gain.p_flip)},
+            "p (Holm)": p_text(each.p_holm),
+        }
+        for each in effects
     ]
-    return [f"## {heading}", "", _table(rows), ""]
+    return markdown_table(rows)
 
 
-def identity(row: pd.Series) -> dict[str, str]:
-    alpha = "" if math.isnan(row["alpha"]) else f"{row['alpha']:g}"
-    names = {"data": row["title"], "network": row["model"], "layer": row["layer"]}
-    return {**names, "mode": row["mode"] or "", "α": alpha, "differs in": row["variant"]}
+def _interval(effect: Effect) -> str:
+    gain = effect.gain
+    if gain.low is None:
+        return points(gain.mean, gain.seed_low, gain.seed_high)
+    return points(gain.mean, gain.low, gain.high)
 
 
-def _gain_text(row: pd.Series, name: str) -> str:
-    mean, low, high = (100 * row[f"{name}_{end}"] for end in ("mean", "low", "high"))
-    if math.isnan(mean):
-        return ""
-    interval = "" if math.isnan(low) else f" [{low:+.2f}, {high:+.2f}]"
-    # The same gain at every seed: an interval of no width would claim certainty.
-    text = f"{mean:+.2f}" + (" [no spread]" if low == high else interval)
-    return text.replace("-", "−")
-
-
-def _mean_text(row: pd.Series, name: str) -> str:
-    mean, high = 100 * row[f"{name}_mean"], 100 * row[f"{name}_high"]
-    if math.isnan(mean):
-        return ""
-    return f"{mean:.2f}" if math.isnan(high) else f"{mean:.2f} ± {high - mean:.2f}"
-
-
-def outcome(row: pd.Series) -> dict[str, str]:
-    return {
-        "n": str(row["n"]),
-        "accuracy, %": _mean_text(row, "accuracy"),
-        "gain, points [95 %]": _gain_text(row, "gain"),
-        "p (t)": p_text(row["p_value"]),
-        "p (flip)": p_text(row["p_permutation"]),
-        "p (Holm)": p_text(row["p_holm"]),
-    }
+def _best(found: list[Best]) -> list[str]:
+    lines = [
+        f"Best layer of {escaped(each.title)}, {escaped(each.model)}: `{each.layer}`, "
+        f"{points(each.gain)} points over the input. Picking the best of {each.among} flatters it: "
+        f"{points(each.corrected)} points are left once the optimism of the choice is taken off "
+        f"(bootstrap over {each.seeds} seeds and {each.images:,} test images)."
+        for each in found
+    ]
+    return [part for line in lines for part in (line, "")]
 
 
 def _main_table(table: pd.DataFrame) -> str:
     rows = [
         identity(row)
         | outcome(row)
-        | {"gain over plain": _gain_text(row, "gain_over_plain")}
+        | {"validation, %": mean_text(row, "validation_accuracy")}
+        | {"gain over two images": gain_text(row, "gain_over_two")}
+        | {"gain over plain": gain_text(row, "gain_over_plain")}
         | {"NLL": f"{row['nll_mean']:.3f}", "ECE, %": f"{100 * row['ece_mean']:.1f}"}
         for _, row in table.iterrows()
     ]
-    return _table(rows)
-
-
-def columns(rows: list[dict[str, str]]) -> list[str]:
-    """The columns worth showing: those that hold anything, data and network where they vary."""
-    names: list[str] = []
-    for name in rows[0] if rows else ():
-        values = {row[name] for row in rows}
-        if values != {""} and not (name in ("data", "network") and len(values) == 1):
-            names.append(name)
-    return names
-
-
-def _table(rows: list[dict[str, str]]) -> str:
-    frame = pd.DataFrame(rows)[columns(rows)].map(escaped)
-    align = ["left" if name in LEFT else "right" for name in frame.columns]
-    return str(frame.to_markdown(index=False, disable_numparse=True, colalign=align))
+    return markdown_table(rows)
 
 
 def _shift_section(study: Study, table: pd.DataFrame) -> list[str]:
@@ -268,55 +185,35 @@ def _shift_section(study: Study, table: pd.DataFrame) -> list[str]:
         for family in families:
             values = [value for name, value in found.items() if name.rpartition("_")[0] == family]
             cells[family] = f"{100 * sum(values) / len(values):.1f}" if values else ""
-        cells["mean of shifts"] = _mean_text(row, "shift_accuracy")
-        cells["gain, points [95 %]"] = _gain_text(row, "shift_gain")
+        cells["mean of shifts"] = mean_text(row, "shift_accuracy")
+        cells["gain, points [95 %]"] = gain_text(row, "shift_gain")
         rows.append(cells | {"p (t)": p_text(row["shift_p_value"])})
     explained = (
         "Accuracy in percent, averaged over the strengths of each family; mean and gain are over "
         "the families, each counted once, the attacks (FGSM) aside. summary.csv holds every strength."
     )
-    return ["## Samples from outside", "", _table(rows), "", explained, ""]
+    return ["## Samples from outside", "", markdown_table(rows), "", explained, ""]
 
 
-def _left_out(study: Study) -> list[str]:
-    lines: list[str] = []
-    if study.versions:
-        lines += ["## Versions of the data", ""]
-        for title, cells in study.versions.items():
-            named = ", ".join(f"`{_code(cell)}`" for cell in cells[:LISTED])
-            lines.append(
-                f"- {escaped(title)}: {named}{''.join(f', {x}' for x in more(len(cells)))}"
-            )
-        lines.append("")
-    if study.missing:
-        lines += [
-            "## Missing",
-            "",
-            "Asked for or begun, without a usable result; the command resumes them.",
-        ]
-        lines += ["", *(f"- `{_code(cell)}`" for cell in study.missing[:LISTED])]
-        lines += [*(f"- {text}" for text in more(len(study.missing))), ""]
-    if study.failures:
-        lines += ["## Failures", ""]
-        for failure in study.failures[:LISTED]:
-            epoch = "" if failure.epoch is None else f" in epoch {failure.epoch}"
-            text = escaped(f"{failure.error}{epoch}: {failure.message}")
-            lines.append(f"- `{_code(failure.cell)}`: {text}")
-        lines += [*(f"- {text}" for text in more(len(study.failures))), ""]
-    if study.problems:
-        lines += ["## Result files that were not used in full", ""]
-        lines += [f"- {escaped(problem)}" for problem in study.problems[:LISTED]]
-        lines += [*(f"- {text}" for text in more(len(study.problems))), ""]
-    return lines
-
-
-def escaped(text: Any) -> str:
-    """`text` for Markdown: nothing in it ends a table's cell or begins a tag, link or emphasis."""
-    found = str(text)
-    for sign, safe in (("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("`", "\\`"), ("](", "]\\(")):
-        found = found.replace(sign, safe)
-    return found
-
-
-def _code(text: str | None) -> str:
-    return str(text).replace("`", "")
+def _outside_section(study: Study, table: pd.DataFrame) -> list[str]:
+    """Mean accuracy of each setting on each outside set, over its conditions."""
+    sets = dict.fromkeys(
+        condition.partition(":")[0] for found in study.cells["outside"] for condition in found
+    )
+    if not sets:
+        return []
+    by_setting = {str(key): group for key, group in study.cells.groupby("setting")}
+    rows = []
+    for _, row in table.iterrows():
+        cells = identity(row)
+        for name in sets:
+            values = [
+                accuracy
+                for found in by_setting[row["setting"]]["outside"]
+                for condition, accuracy in found.items()
+                if condition.partition(":")[0] == name
+            ]
+            cells[name] = f"{100 * sum(values) / len(values):.1f}" if values else ""
+        rows.append(cells)
+    explained = "Accuracy in percent, the mean over an outside set's conditions and over seeds."
+    return ["## Outside sets", "", markdown_table(rows), "", explained, ""]

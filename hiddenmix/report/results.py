@@ -47,6 +47,18 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Look:
+    """A verdict that was drawn: on which question, when, at how many seeds, and what it said."""
+
+    question: str
+    at: str
+    n: int
+    word: str
+    planned: bool
+    """Whether it was one of the looks of `repeats=auto`, which its bounds allow for."""
+
+
+@dataclass(frozen=True)
 class Study:
     """What a study's folder holds. `cells` has a row for each finished cell, and `COLUMNS`."""
 
@@ -60,6 +72,10 @@ class Study:
     """One line for each file that was left out, and why."""
     versions: dict[str, list[str]] = field(default_factory=dict)
     """Where a data set changed between networks: the title of each version, and its cells."""
+    looks: list[Look] = field(default_factory=list)
+    """The verdicts that were drawn before, oldest first."""
+    margin: float = 0.005
+    """What counts as equal, a fraction: the configuration's `margin`, which is in points."""
 
 
 def read_study(folder: Path) -> Study:
@@ -98,14 +114,18 @@ def read_study(folder: Path) -> Study:
         except UnusableError as error:
             problems.append(f"{name}: left out, {error}")
             open_cells.append(name)
-    asked, commands = _record(folder / "study.json", problems)
+    asked, commands, looks = _record(folder / "study.json", problems)
     settled = {row["cell"] for row in rows} | {failure.cell for failure in failures}
     missing = [cell for cell in dict.fromkeys([*asked, *open_cells]) if cell not in settled]
     if not commands:
         commands = _commands_of_cells(rows)
     versions = _tell_versions_apart(rows)
     _keep_what_compares(rows, problems)
-    return Study(folder, _frame(rows), failures, missing, commands, problems, versions)
+    margins = Counter(float(row["config"].get("margin", 0.5)) for row in rows)
+    margin = margins.most_common(1)[0][0] / 100 if margins else 0.005
+    return Study(
+        folder, _frame(rows), failures, missing, commands, problems, versions, looks, margin
+    )
 
 
 def _tell_versions_apart(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
@@ -208,16 +228,17 @@ def _failure(found: dict[str, Any], name: str) -> Failure:
     )
 
 
-def _record(path: Path, problems: list[str]) -> tuple[list[str], list[Command]]:
-    """The cells that were asked for, and the commands that did."""
+def _record(path: Path, problems: list[str]) -> tuple[list[str], list[Command], list[Look]]:
+    """The cells that were asked for, the commands that did, and the verdicts that were drawn."""
     try:
-        entries = (read_object(path) or {"commands": []}).get("commands")
+        content = read_object(path) or {"commands": []}
+        entries = content.get("commands")
     except UnusableError as error:
         problems.append(f"left out, {error}: cells that were never begun are not named")
-        return [], []
+        return [], [], []
     if not isinstance(entries, list):
         problems.append("study.json lacks its list of commands: unbegun cells are not named")
-        return [], []
+        return [], [], []
     asked: list[str] = []
     commands: list[Command] = []
     for entry in map(mapping, entries):
@@ -226,7 +247,19 @@ def _record(path: Path, problems: list[str]) -> tuple[list[str], list[Command]]:
             asked += [clean(cell) for cell in cells if isinstance(cell, str)]
         if isinstance(entry.get("command"), str):
             commands.append(_command(entry["command"], entry))
-    return asked, list(dict.fromkeys(commands))
+    found = content.get("looks")
+    looks = [
+        Look(
+            question=clean(each["question"]),
+            at=clean(each.get("at", "")),
+            n=int(each["n"]),
+            word=clean(each.get("word", "")),
+            planned=each.get("planned") is True,
+        )
+        for each in map(mapping, found if isinstance(found, list) else [])
+        if isinstance(each.get("question"), str) and finite(each.get("n"))
+    ]
+    return asked, list(dict.fromkeys(commands)), looks
 
 
 def _command(text: str, about: Mapping[str, Any]) -> Command:

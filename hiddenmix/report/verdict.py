@@ -1,124 +1,136 @@
-"""Does a study show the paper's claim? The rule, and the sentence that says so.
+"""The verdict in words: what was asked, what was found, how sure it is, and what would decide it.
 
-The claim (Oki & Kurita 2018): mixing the feature maps after the first convolution layer beats
-mixing the input images. It is judged on the settings that mix at that layer alone, `conv1` in the
-built-in network and otherwise the lowest hidden layer of the study, over every mode and alpha, each
-against image mixup with the same alpha, paired by seed. Holm's correction is over these settings:
-what else a study tries costs the claim no power, and no setting can be picked for its result.
-
-- supported: at least one of them gains (corrected p < 0.05) and none loses;
-- contradicted: at least one of them loses and none gains;
-- undecided: none differs, or some gain and others lose.
+The rule itself stands in `decision.py`; the questions in `questions.py`.
 """
 
-import math
-from dataclasses import dataclass
-
-import pandas as pd
-
-from hiddenmix.report.comparison import first_hidden_layer
-from hiddenmix.report.statistics import holm
-
-LEVEL = 0.05
+from hiddenmix.report.answers import CLEAN, SHIFTS
+from hiddenmix.report.decision import FEWEST, Need, Way
+from hiddenmix.report.questions import Question
+from hiddenmix.report.tables import code, escaped, p_text, points
+from hiddenmix.report.two_way import Gain
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """`word` is supported, contradicted or undecided; `claims` the rows it rests on."""
+def asked(what: str) -> str:
+    """What a question is about: the test images as they are, or which samples from outside."""
+    if what == CLEAN:
+        return "clean test images"
+    if what == SHIFTS:
+        return "samples from outside (shifts)"
+    return f"outside set {what.partition('/')[2]}"
 
-    word: str
-    sentence: str
-    claims: pd.DataFrame
-    """Rows of `settings_table`, with `p_claim`: p corrected over these rows."""
+
+def spoken(question: Question, margin: float) -> str:
+    """`sentence` without Markdown, for a terminal."""
+    return sentence(question, margin).replace("**", "").replace("`", "").replace("\\", "")
 
 
-def judge(table: pd.DataFrame, shifted: bool = False) -> Verdict:
-    """The verdict on the clean test images, or on the mean over the shifts (`shifted`)."""
-    gain, p_value = ("shift_gain", "shift_p_value") if shifted else ("gain", "p_value")
-    claims = _claims(table, f"{gain}_mean")
-    p_values = [None if math.isnan(p) else float(p) for p in claims[p_value]]
-    corrected = pd.Series(holm(p_values), index=claims.index, dtype="float64")
-    claims = claims.assign(p_claim=corrected)
-    if claims.empty:
-        return Verdict("undecided", _nothing(table, shifted), claims)
-    means = claims[f"{gain}_mean"]
-    better = int(((corrected < LEVEL) & (means > 0)).sum())
-    worse = int(((corrected < LEVEL) & (means < 0)).sum())
-    word = "undecided"
-    if better + worse and not better * worse:
-        word = "supported" if better else "contradicted"
-    layers = " or ".join(f"`{layer}`" for layer in dict.fromkeys(claims["layer"]))
-    where = f"{layers} (the lowest hidden layer of the study)" if layers != "`conv1`" else layers
-    what = f"against mixing the input images, mixing the feature maps after {where}"
-    on = " on samples from outside" if shifted else ""
-    if shifted and claims["shifts"].nunique() == 1:
-        on += f" (mean of {int(claims['shifts'].iloc[0])} families of shifts)"
-    many = len(claims)
-    settings = f"{many} setting{'s' * (many > 1)} (mode × α)"
-    if all(p is None for p in p_values):
-        found = f"{_points(means)}{on}, but with one seed there is no interval and no p-value"
-    elif better and worse:
-        found = f"a gain in {better} and a loss in {worse} of {settings}{on}: {_points(means)}"
-    elif better:
-        found = f"a gain{on} in {better} of {settings} and a loss in none: {_points(means)}"
-    elif worse:
-        found = f"a loss{on} in {worse} of {settings} and a gain in none: {_points(means)}"
-    else:
-        low, high = 100 * claims[f"{gain}_low"].min(), 100 * claims[f"{gain}_high"].max()
-        found = f"no significant difference{on} in {settings}: {_points(means)}, " + _minus(
-            f"the 95 % intervals reaching from {low:+.2f} to {high:+.2f}"
+def sentence(question: Question, margin: float) -> str:
+    """The verdict on one question as Markdown; `margin` is a fraction."""
+    about = [question.title, question.model, question.variant]
+    where = f"{escaped(', '.join(part for part in about if part))}; {escaped(asked(question.what))}"
+    opening = f"**{_WORDS[question.word].format(margin=f'{100 * margin:g}')}** ({where}): "
+    gain = question.gain
+    if question.layer is None:
+        return opening + "the study mixes at no hidden layer, so that nothing can be compared."
+    layer = f"`{code(question.layer)}`"
+    if question.layer != "conv1":
+        layer += " (the lowest hidden layer of the study)"
+    if gain is None:
+        return opening + (
+            f"no seed has all settings of {layer} and image mixup of as many images beside them, so "
+            "that nothing can be compared."
         )
-    evidence = [_seeds(claims[f"{gain}_n"])]
-    tested = [p for p in p_values if p is not None]
-    if tested:
-        smallest, smallest_corrected = p_text(min(tested)), p_text(float(corrected.min()))
-        evidence.append(f"smallest p {smallest} in the paired t-test")
-        evidence.append(f"{smallest_corrected} after Holm's correction")
-    sentence = f"**{word.capitalize()}**: {what} shows {found} ({', '.join(evidence)})."
-    return Verdict(word, sentence, claims)
+    many = len(question.rows)
+    grid = f"mean of {many} settings of K and α" if many > 1 else "one setting of K and α"
+    found = (
+        f"mixing the feature maps after {layer} instead of the images changes accuracy by "
+        f"{points(gain.mean, gain.low, gain.high)} percentage points"
+    )
+    counts = f"n = {gain.seeds} seed{'s' * (gain.seeds > 1)}"
+    if gain.images:
+        counts += f", N = {gain.images:,} test images"
+    parts = [counts, grid]
+    if gain.low is not None:
+        parts.insert(0, "95 % interval for new seeds and new test images")
+        parts += [f"p = {p_text(gain.p_value)}", f"sign-flip p over seeds {p_text(gain.p_flip)}"]
+    text = f"{opening}{found} ({'; '.join(parts)})."
+    if gain.seed_low is not None:
+        seeds = points(gain.mean, gain.seed_low, gain.seed_high).partition(" ")[2]
+        text += f" For new seeds on this test set alone: {seeds}."
+    text += _look(question) + _remarks(question, gain)
+    return text + _mixup(question) + _needed(question, margin)
 
 
-def _claims(table: pd.DataFrame, gain: str) -> pd.DataFrame:
-    kept = []
-    for (_, model), rows in table.groupby(["title", "model"], sort=False):
-        layer = first_hidden_layer(str(model), rows["layer"])
-        kept.append(rows[(rows["layer"] == layer) & rows[gain].notna()])
-    return pd.concat(kept) if kept else table
+_WORDS = {
+    "supported": "Supported",
+    "contradicted": "Contradicted",
+    "equal": "Equal within ±{margin} points",
+    "undecided": "Undecided",
+}
 
 
-def _nothing(table: pd.DataFrame, shifted: bool) -> str:
-    if shifted:
-        return "**Undecided** on samples from outside: no compared setting was evaluated on them."
-    layers = {first_hidden_layer(str(row["model"]), [row["layer"]]) for _, row in table.iterrows()}
-    if layers - {None}:
-        lack = "no setting of the first hidden layer has image mixup with an equal seed beside it"
-    else:
-        lack = "the study mixes at no hidden layer"
-    return f"**Undecided**: {lack}, so that nothing can be compared."
+def _remarks(question: Question, gain: Gain) -> str:
+    text = ""
+    if question.without_predictions:
+        text += (
+            f" The predictions of {question.without_predictions} networks are missing, so that test "
+            "images are no factor here: python -m hiddenmix.evaluate makes them."
+        )
+    if question.left_out:
+        text += f" Left out, as parts of the grid are missing: seeds {_listed(question.left_out)}."
+    if gain.seeds == 1:
+        text += " One seed gives no interval."
+    return text
 
 
-def _points(means: pd.Series) -> str:
-    low, high = 100 * float(means.min()), 100 * float(means.max())
-    if len(means) == 1:
-        return _minus(f"{low:+.2f} percentage points")
-    return _minus(f"{low:+.2f} to {high:+.2f} percentage points")
+def _listed(seeds: tuple[int, ...]) -> str:
+    return ", ".join(map(str, seeds[:20])) + (", …" if len(seeds) > 20 else "")
 
 
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
-
-
-def _seeds(counts: pd.Series) -> str:
-    low, high = int(counts.min()), int(counts.max())
-    if low == high:
-        return f"n = {low} seed{'s' * (low > 1)}"
-    return f"n = {low} to {high} seeds"
-
-
-def p_text(p: float) -> str:
-    """A p-value to be printed; blank where there is none."""
-    if math.isnan(p):
+def _look(question: Question) -> str:
+    """What a planned look asks more than a single one."""
+    look = question.look
+    if look is None:
         return ""
-    if p < 0.0001:
-        return "< 0.0001"
-    return f"{p:.4f}" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    return (
+        f" This was a planned look (repeats=auto): p had to lie below {p_text(look.level)} for a "
+        f"difference, and below {p_text(look.equal_level)} for equality, so that all looks together err "
+        "in at most 5 %."
+    )
+
+
+def _mixup(question: Question) -> str:
+    """What image mixup itself does: a gain over it means little where it loses."""
+    mixup = question.mixup
+    if mixup is None:
+        return " Plain training was not run beside it."
+    shown = points(mixup.mean, mixup.low, mixup.high)
+    return f" Image mixup itself changes accuracy by {shown} points against plain training."
+
+
+def _needed(question: Question, margin: float) -> str:
+    need, gain = question.need, question.gain
+    if question.word != "undecided" or gain is None:
+        return ""
+    fewest = f" A verdict needs at least {FEWEST} seeds." if gain.seeds < FEWEST else ""
+    if need is None:
+        return fewest
+    return fewest + _need_text(need, gain, margin)
+
+
+def _need_text(need: Need, gain: Gain, margin: float) -> str:
+    """What would decide, at the present spread: a difference as large as now, or equality."""
+    ways = []
+    if need.differ is not None:
+        ways.append(f"{_way(need.differ, gain)} if the difference stays what it is")
+    ways.append(f"{_way(need.equal, gain)} for equality within ±{100 * margin:g} if there is none")
+    return f" What would decide it at this spread: {', or '.join(ways)}."
+
+
+def _way(way: Way, gain: Gain) -> str:
+    if way.images is None:
+        return f"{way.seeds:,} seeds"
+    return (
+        f"no number of seeds on these {gain.images:,} test images, but {way.seeds:,} seeds on "
+        f"{way.images:,}"
+    )

@@ -1,14 +1,18 @@
-"""Writes a study's report: summary.csv, and report/ with report.md and its figures."""
+"""Writes a study's report: the tables as CSV, and a folder with report.md, verdict.json and figures."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
 
 from hiddenmix.config import UserError, show
+from hiddenmix.report.answers import NAME as ANSWERS
 from hiddenmix.report.cells_table import cells_table
 from hiddenmix.report.comparison import condition_means, settings_table
-from hiddenmix.report.markdown import escaped, markdown
+from hiddenmix.report.findings import Findings, as_json, find
+from hiddenmix.report.markdown import markdown
 from hiddenmix.report.results import Study, read_study
+from hiddenmix.report.tables import escaped
 from hiddenmix.system import atomic
 from hiddenmix.terminal import clean
 
@@ -16,26 +20,36 @@ _GROUPS = 3
 """Data sets, networks and variants that get figures of their own."""
 
 
-def write_report(study: Path, title: str | None = None) -> Path:
-    """Write `study`/summary.csv and `study`/report/ and return the path of report.md.
+def write_report(
+    study: Path,
+    title: str | None = None,
+    *,
+    margin: float | None = None,
+    output: Path | None = None,
+) -> Path:
+    """Write `study`/summary.csv, cells.csv and report/, and return the path of report.md.
 
-    `title` heads the report, by default the folder's name. An unfinished study is reported as far
-    as it goes, with what is missing. `UserError`: no study, no results, or a folder that cannot be
-    written.
+    `title` heads the report, by default the folder's name; `margin`, a fraction, is by default the
+    study's own. With `output` all goes into that folder, with what is needed of the predictions to
+    compute the report again, and the study is only read. An unfinished study is reported as far as it
+    goes, with what is missing. `UserError`: no study, no results, or a folder that cannot be written.
     """
-    return write(with_results(study), title)[0]
+    found = with_results(study)
+    return write(found, find(found, margin), title, output)
 
 
 def write_summary(study: Path) -> Path:
-    """Write `study`/summary.csv, a row for each setting, and return its path; errors as above."""
+    """Write `study`/summary.csv and cells.csv, a row for each setting and each cell; returns the path
+    of the first. Errors as above."""
     found = with_results(study)
     try:
-        return _summary(found, settings_table(found.cells))
+        return _tables(found, settings_table(found.cells), found.folder)
     except OSError as error:
-        raise _unwritable(found, error) from None
+        raise _unwritable(found.folder, error) from None
 
 
 def with_results(folder: Path) -> Study:
+    """`read_study`, which must hold results. Raises `UserError`."""
     study = read_study(folder)
     if study.cells.empty:
         counts = f"{len(study.failures)} failed, {len(study.missing)} unfinished"
@@ -44,30 +58,35 @@ def with_results(folder: Path) -> Study:
     return study
 
 
-def write(study: Study, title: str | None) -> tuple[Path, pd.DataFrame]:
-    table = settings_table(study.cells)
-    folder = study.folder / "report"
+def write(study: Study, found: Findings, title: str | None, output: Path | None = None) -> Path:
+    """Write the report of a study that was read; as `write_report`."""
+    folder = output or study.folder / "report"
     try:
-        folder.mkdir(exist_ok=True)
-        if folder.resolve().parent != study.folder.resolve():
+        folder.mkdir(exist_ok=True, parents=output is not None)
+        if output is None and folder.resolve().parent != study.folder.resolve():
             raise UserError(f"{show(folder)} leads out of the study\n  remove that link")
-        _summary(study, table)
-        figures = _figures(study, table, folder)
+        _tables(study, found.table, output or study.folder)
+        if output is not None:
+            atomic.write_bytes(folder / ANSWERS, found.answers.content())
+        figures, drawn = _figures(study, found.table, folder)
+        _remove_stale(folder, drawn)
         heading = clean(title or study.folder.resolve().name)
+        # What json cannot hold is absent: the findings hold finite numbers, texts and None alone.
+        verdict = json.dumps(as_json(study, found), indent=1, allow_nan=False, default=str) + "\n"
+        atomic.write_bytes(folder / "verdict.json", verdict.encode("utf-8", "replace"))
         path = folder / "report.md"
-        atomic.write_bytes(
-            path, markdown(study, table, heading, figures).encode("utf-8", "replace")
-        )
+        text = markdown(study, found, heading, figures)
+        atomic.write_bytes(path, text.encode("utf-8", "replace"))
     except OSError as error:
-        raise _unwritable(study, error) from None
-    return path, table
+        raise _unwritable(study.folder, error) from None
+    return path
 
 
-def _unwritable(study: Study, error: OSError) -> UserError:
-    return UserError(f"the report of {show(study.folder)} cannot be written\n  {clean(error)}")
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(f"the report of {show(folder)} cannot be written\n  {clean(error)}")
 
 
-def _summary(study: Study, table: pd.DataFrame) -> Path:
+def _tables(study: Study, table: pd.DataFrame, folder: Path) -> Path:
     """summary.csv: the settings' table, then the mean accuracy under each shift and attack; and
     cells.csv, a row for each cell."""
     means = {str(key): condition_means(group) for key, group in study.cells.groupby("setting")}
@@ -77,24 +96,26 @@ def _summary(study: Study, table: pd.DataFrame) -> Path:
         for name in names
     }
     wide = pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
-    path = study.folder / "summary.csv"
-    for place, rows in ((path, wide), (path.with_name("cells.csv"), cells_table(study.cells))):
+    path = folder / "summary.csv"
+    for place, rows in ((path, wide), (folder / "cells.csv", cells_table(study.cells))):
         atomic.write_bytes(place, rows.to_csv(index=False).encode("utf-8", "replace"))
     return path
 
 
-def _figures(study: Study, table: pd.DataFrame, folder: Path) -> list[str]:
-    """Save every figure and return the report's lines that show and explain them."""
+def _figures(study: Study, table: pd.DataFrame, folder: Path) -> tuple[list[str], set[str]]:
+    """Save every figure; the report's lines that show and explain them, and the files' names."""
     from hiddenmix.report.drawing import groups
     from hiddenmix.report.figures import draw
 
     lines: list[str] = []
+    drawn: set[str] = set()
     found = groups(study, table)
     for number, group in enumerate(found[:_GROUPS], start=1):
         if len(found) > 1:
             lines += [f"## {escaped(group.label)}", ""]
         for drawing in draw(group, study, f"{number}_" if len(found) > 1 else ""):
             for suffix in ("png", "svg"):
+                drawn.add(f"{drawing.name}.{suffix}")
                 atomic.write_bytes(folder / f"{drawing.name}.{suffix}", drawing.save(suffix))
             heading = "###" if len(found) > 1 else "##"
             lines += [f"{heading} {drawing.heading}", ""]
@@ -102,4 +123,12 @@ def _figures(study: Study, table: pd.DataFrame, folder: Path) -> list[str]:
             lines += [f"{drawing.reading} ([SVG]({drawing.name}.svg))", ""]
     if len(found) > _GROUPS:
         lines += [f"{len(found) - _GROUPS} more groups of settings stand in the tables alone.", ""]
-    return lines
+    return lines, drawn
+
+
+def _remove_stale(folder: Path, drawn: set[str]) -> None:
+    """Delete the figures of an earlier report: the folder holds what report.md names."""
+    for suffix in ("png", "svg"):
+        for path in folder.glob(f"*.{suffix}"):
+            if path.name not in drawn and path.is_file() and not path.is_symlink():
+                path.unlink()

@@ -17,7 +17,9 @@ _OUTSIDE = (
     "evaluation_images",
     "evaluate_every",
     "baseline",
+    "margin",
     "repeats",
+    "max_repeats",
     "checkpoint_seconds",
 )
 
@@ -85,7 +87,13 @@ def setting_key(config: Config, data: str) -> str:
 
 
 def image_mixup(config: Config) -> Config:
-    """The baseline of `config`: two images mixed at the input, everything else equal."""
+    """The baseline of `config`: as many images mixed at the input, so that the layer alone differs."""
+    return replace(config, layer="input")
+
+
+def two_images(config: Config) -> Config:
+    """Image mixup as Zhang et al. (2018) have it, of two images: beside `image_mixup`, the number of
+    images alone differs."""
     return replace(config, layer="input", mode="siamese")
 
 

@@ -33,7 +33,11 @@ def conclude(
     if any(cell.result() for cell in cells):
         study = read_study(folder)
         shown = {setting_key(cell.config, cell.data) for cell in cells}
-        console.print(report.terminal_table(report.settings_table(study.cells, shown)))
+        table = report.settings_table(study.cells, shown)
+        console.print(report.terminal_table(table, console.width))
+        found = report.find(study)
+        for question in found.questions:
+            say(report.spoken(question, found.margin))
         try:
             # Of several processes that finish a study together, each writes these files in turn.
             with study_locked(folder):
@@ -46,7 +50,8 @@ def conclude(
         if written and full_report:
             say(f"report: {path}")
         elif written:
-            say(f"figures and verdict: python -m hiddenmix.report {folder}")
+            say(f"report with figures: python -m hiddenmix.report {folder}")
+        report.record_looks(folder, found.questions)
     for name, message in failures.items():
         say(f"failed: {name}: {message}")
     if failures:

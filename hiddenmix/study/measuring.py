@@ -16,7 +16,15 @@ from hiddenmix import evaluation, networks, randomness
 from hiddenmix.config import Config, layers
 from hiddenmix.data import Data, OutsideSet, stratified
 from hiddenmix.study import predictions
-from hiddenmix.study.cells import data_title, image_mixup, is_plain, model_name, plain, setting_key
+from hiddenmix.study.cells import (
+    data_title,
+    image_mixup,
+    is_plain,
+    model_name,
+    plain,
+    setting_key,
+    two_images,
+)
 from hiddenmix.study.command import Run
 from hiddenmix.study.devices import device_name
 from hiddenmix.study.environment import environment
@@ -73,6 +81,7 @@ def finished_result(network: nn.Module, data: Data, run: Run, saver: Saver) -> d
         "cell": cell.id,
         "setting": setting_key(config, data.digest),
         "baseline": None if is_plain(config) else setting_key(image_mixup(config), data.digest),
+        "two_images": None if is_plain(config) else setting_key(two_images(config), data.digest),
         "plain": setting_key(plain(config), data.digest),
         "dataset": config.dataset.name,
         "title": data_title(config),

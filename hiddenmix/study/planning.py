@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 from hiddenmix import data as data_room
 from hiddenmix import networks
-from hiddenmix.config import Config, ConfigError, layers
+from hiddenmix.config import Config, ConfigError, layers, seeds
 from hiddenmix.data import Description
 from hiddenmix.networks import layers_of
-from hiddenmix.study.cells import cell_id, image_mixup, is_plain, plain, setting_key
+from hiddenmix.study.cells import cell_id, image_mixup, is_plain, plain, setting_key, two_images
 from hiddenmix.study.devices import choose_device
 from hiddenmix.study.store import OUTPUTS, check_study
 
@@ -25,16 +25,16 @@ class Plan:
     study which is stopped half-way is balanced."""
 
 
-def make_plan(configs: Iterable[tuple[Config, str]]) -> Plan:
+def make_plan(configs: Iterable[tuple[Config, str]], most: int | None = None) -> Plan:
     """The cells of all `configs` (one for each job of a sweep), shared baselines once; each with the
-    digest of its data set."""
+    digest of its data set. `most`: of each setting no more than so many seeds."""
     requested: dict[str, Config] = {}
     by_seed: dict[int, dict[str, Config]] = {}
     for config, digest in configs:
         requested.setdefault(setting_key(config, digest), config)
-        for seed in range(config.seed, config.seed + config.repeats):
+        for seed in seeds(config)[:most]:
             own = replace(config, seed=seed)
-            baselines = [plain(own), image_mixup(own)] if config.baseline else []
+            baselines = [plain(own), two_images(own), image_mixup(own)] if config.baseline else []
             for cell in (*baselines, plain(own) if is_plain(own) else own):
                 by_seed.setdefault(seed, {}).setdefault(cell_id(cell, digest), cell)
     cells_in_order = {key: cell for seed in sorted(by_seed) for key, cell in by_seed[seed].items()}
@@ -61,3 +61,25 @@ def check_requests(configs: Sequence[Config]) -> None:
         networks.check_layers(
             names, layers_of(config.model, description.shape, description.classes)
         )
+
+
+def question_alone(configs: Sequence[Config]) -> tuple[list[Config], list[Config]]:
+    """Those of `configs` that the study's question needs beside its baselines, and the others.
+
+    Of each data set and network that is the lowest hidden layer which is no image mixup in disguise.
+    Raises `ConfigError` where there is none.
+    """
+    needed: list[Config] = []
+    groups: dict[tuple[str, str], list[Config]] = {}
+    for config in configs:
+        groups.setdefault((repr(config.dataset), repr(config.model)), []).append(config)
+    for group in groups.values():
+        description = data_room.describe(group[0].dataset)
+        available = layers_of(group[0].model, description.shape, description.classes)
+        honest = [each.name for each in available if not each.disguise and each.name != "input"]
+        asked = [layers(config) for config in group]
+        lowest = next((name for name in honest if [name] in asked), None)
+        if lowest is None:
+            raise ConfigError("layer", group[0].layer, "a hidden layer, with repeats=auto")
+        needed += [config for config in group if layers(config) == [lowest]]
+    return needed, [config for config in configs if config not in needed]

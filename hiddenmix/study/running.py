@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from hiddenmix.config import Config
+from hiddenmix.config import Config, layers
 from hiddenmix.study import failures as failure_room
 from hiddenmix.study.announcement import announce, warn_of_disguises
 from hiddenmix.study.cell_training import CellError, train_cell
@@ -15,8 +15,9 @@ from hiddenmix.study.command import Run
 from hiddenmix.study.devices import choose_device
 from hiddenmix.study.environment import environment
 from hiddenmix.study.loaded_data import LoadedData
+from hiddenmix.study.looking import look, looks
 from hiddenmix.study.measuring import add_evaluation, lacking
-from hiddenmix.study.planning import check_requests, make_plan
+from hiddenmix.study.planning import check_requests, make_plan, question_alone
 from hiddenmix.study.store import OUTPUTS, Cell, record_command
 from hiddenmix.system import Interrupts
 from hiddenmix.terminal import Display, clean, duration
@@ -58,30 +59,47 @@ def _run_study(
     study = OUTPUTS / name
     device = choose_device(configs[0].device, job)
     loaded = LoadedData(console, device)
-    # Read before the study is touched: what cannot be read is refused, and the data's content is part
-    # of what a cell is.
-    plan = make_plan((config, loaded.get(config).digest) for config in configs)
-    cells = [
-        Cell(study, config, loaded.whole(config.dataset).digest) for config in plan.cells.values()
-    ]
-    for cell in cells:
-        cell.check()
-        loaded.outside(cell.config)
-    record_command(
-        study,
-        {
-            "command": command,
-            "commit": environment()["commit"],
-            "dirty": environment()["dirty"],
-            "requested": list(plan.requested),
-            "cells": list(plan.cells),
-        },
-    )
-    display = Display(console, len(cells))
-    data = [(loaded.whole(each.dataset), data_title(each)) for each in configs]
-    announce(display, study, cells, device, data)
-    warn_of_disguises(display, plan)
-    failures = _train_all(cells, loaded, Run(command, device, display, interrupts, loaded.outside))
+    auto = any(config.repeats == "auto" for config in configs)
+    if auto:
+        configs, others = question_alone(configs)
+        if others:
+            names = ", ".join(dict.fromkeys("+".join(layers(each)) for each in others))
+            console.print(
+                "repeats=auto trains what the question needs, "
+                f"{'+'.join(layers(configs[0]))} and its baselines; left out: {names}",
+                markup=False,
+                soft_wrap=True,
+            )
+    most = max(config.max_repeats for config in configs)
+    for seeds in looks(most) if auto else (None,):
+        # Read before the study is touched: what cannot be read is refused, and the data's content is
+        # part of what a cell is.
+        plan = make_plan(((each, loaded.get(each).digest) for each in configs), seeds)
+        cells = [
+            Cell(study, config, loaded.whole(config.dataset).digest)
+            for config in plan.cells.values()
+        ]
+        for cell in cells:
+            cell.check()
+            loaded.outside(cell.config)
+        record_command(
+            study,
+            {
+                "command": command,
+                "commit": environment()["commit"],
+                "dirty": environment()["dirty"],
+                "requested": list(plan.requested),
+                "cells": list(plan.cells),
+            },
+        )
+        display = Display(console, len(cells))
+        data = [(loaded.whole(each.dataset), data_title(each)) for each in configs]
+        announce(display, study, cells, device, data)
+        warn_of_disguises(display, plan)
+        run = Run(command, device, display, interrupts, loaded.outside)
+        failures = _train_all(cells, loaded, run)
+        if seeds is not None and (failures or look(study, plan, display)):
+            break
     # Imported here: pandas and scipy take a second that no refused command should wait for.
     from hiddenmix.study.conclusion import conclude
 

@@ -60,7 +60,7 @@ def test_every_experiment_composes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["paper", "paper_small"])
-def test_the_paper_is_125_networks(name: str) -> None:
+def test_the_paper_is_150_networks(name: str) -> None:
     register()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         whole = compose("config", [f"experiment={name}"], return_hydra_config=True)
@@ -73,7 +73,7 @@ def test_the_paper_is_125_networks(name: str) -> None:
     ]
     plan = make_plan((job, "") for job in jobs)
     assert len(plan.requested) == 25
-    assert len(plan.cells) == 125
+    assert len(plan.cells) == 150
 
 
 def test_lists_and_special_values_arrive() -> None:

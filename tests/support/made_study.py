@@ -1,11 +1,13 @@
 """Makes study folders with invented results, in the format of result.json, for tests."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save
 
 SHIFTS = {
     **{"rotation_20": 0.10, "rotation_40": 0.30, "shear_28.6": 0.15, "shear_57.3": 0.35},
@@ -57,7 +59,8 @@ def made_result(
     result: dict[str, Any] = {
         **{"format": 2, "status": "done", "cell": cell_id(layer, mode, alpha, seed, variant)},
         "setting": setting_key(layer, mode, alpha, variant),
-        "baseline": setting_key("input", "siamese", alpha, variant) if alpha else None,
+        "baseline": setting_key("input", mode, alpha, variant) if alpha else None,
+        "two_images": setting_key("input", "siamese", alpha, variant) if alpha else None,
         "plain": setting_key("none", None, None, variant),
         **{"dataset": "digits", "title": "Digits", "model": "cnn", "layer": layer},
         **{"mode": mode, "alpha": alpha, "seed": seed, "epochs": 40, "parameters": 391562},
@@ -101,6 +104,49 @@ def made_result(
             f"fgsm_{step}": {"accuracy": accuracy * 0.8**step, "nll": 1.0} for step in (1, 2, 4, 8)
         }
     return result
+
+
+Chance = Callable[[str, str | None, float | None], float]
+"""Share of test images that a network answers right at (layer, mode, alpha)."""
+
+
+def write_answers(
+    study: Path,
+    settings: Iterable[tuple[str, str | None, float | None]],
+    seeds: Iterable[int],
+    images: int,
+    chance: Chance,
+    **options: Any,
+) -> None:
+    """Cells with predictions of `images` test images, drawn image by image around `chance`.
+
+    An image is about as hard for all networks, and a seed's settings share their luck.
+    """
+    hard = np.random.default_rng(7).normal(0, 1, images)
+    for seed in seeds:
+        luck = np.random.default_rng([7, seed]).normal(0, 0.3, images)
+        for layer, mode, alpha in settings:
+            own = np.random.default_rng([seed, *f"{layer}{mode}{alpha}".encode()])
+            latent = hard + luck + own.normal(0, 0.5, images)
+            share = chance(layer, mode, alpha)
+            right = latent.argsort().argsort() < share * images
+            write_answered(study, made_result(layer, mode, alpha, seed, **options), right)
+
+
+def write_answered(study: Path, result: dict[str, Any], right: np.ndarray) -> Path:
+    """A cell whose network answers the images `right` [N] and no others; all shifts alike."""
+    label = (np.arange(len(right)) % 10).astype(np.uint8)
+    answer = np.where(right, label, (label + 1) % 10).astype(np.uint8)
+    arrays = {"label": label, "clean/class": answer}
+    for name in result.get("shift", {}):
+        arrays[f"shift/{name}/class"] = answer
+    content = save(arrays)
+    result["predictions"] = hashlib.blake2b(content, digest_size=16).hexdigest()
+    result["test"]["accuracy"] = float(right.mean())
+    result["test_size"] = len(right)
+    folder = write_cell(study, result)
+    (folder / "predictions.safetensors").write_bytes(content)
+    return folder
 
 
 def write_cell(study: Path, result: dict[str, Any], epochs: int = 0) -> Path:

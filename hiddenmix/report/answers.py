@@ -1,0 +1,120 @@
+"""Which test images each network answers right, from the kept predictions. NumPy alone, no torch."""
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+Right = NDArray[np.float64]
+"""Share of an image's conditions that a network answers right, [N] in [0, 1]; 0 or 1 for clean images."""
+
+CLEAN, SHIFTS = "clean", "shift"
+"""What is answered, beside the names of outside sets (`outside/<name>`)."""
+
+NAME = "answers.safetensors.gz"
+"""In a report's folder: what is needed of all predictions to compute its statistics again."""
+
+
+class Answers:
+    """The answers of a study's networks, each file read once.
+
+    From `cells/<cell>/predictions.safetensors` where they fit their result, or else from the summary
+    that a published report carries.
+    """
+
+    def __init__(self, study: Path, cells: pd.DataFrame) -> None:
+        self._folder = study
+        self._digests: dict[str, str | None] = dict(
+            zip(cells["cell"], cells["predictions"], strict=True)
+        )
+        self._read: dict[str, dict[str, Right] | None] = {}
+        self._published: dict[str, dict[str, Right]] | None = None
+
+    def right(self, cell: str, what: str) -> Right | None:
+        """[N] of a cell under `what`; None where its predictions lack or were never made."""
+        if cell not in self._read:
+            self._read[cell] = self._cell(cell)
+        found = self._read[cell]
+        return None if found is None else found.get(what)
+
+    def kinds(self, cell: str) -> list[str]:
+        """What there are answers of: `clean`, `shift`, `outside/<name>` ..."""
+        self.right(cell, CLEAN)
+        return list(self._read[cell] or ())
+
+    def _cell(self, cell: str) -> dict[str, Right] | None:
+        path = self._folder / "cells" / cell / "predictions.safetensors"
+        try:
+            content = path.read_bytes()
+            if hashlib.blake2b(content, digest_size=16).hexdigest() == self._digests.get(cell):
+                return summary(load(content))
+        except (OSError, SafetensorError, KeyError, ValueError):
+            pass  # absent or damaged: the report's head counts such cells
+        if self._published is None:
+            self._published = _load_published(self._folder / "report" / NAME)
+        return self._published.get(cell)
+
+    def content(self) -> bytes:
+        """The summary of all cells, for a published report: `<cell>|<what>` -> [N], compressed."""
+        arrays: dict[str, NDArray[np.uint16]] = {}
+        for cell in sorted(self._digests):
+            for what in self.kinds(cell):
+                found = self.right(cell, what)
+                if found is not None:
+                    arrays[f"{cell}|{what}"] = np.round(found * _SCALE).astype(np.uint16)
+        return gzip.compress(save(arrays), mtime=0)  # equal answers, equal bytes
+
+
+_SCALE = 27720
+"""Of the whole numbers in a published summary: divisible by all numbers up to 12, so that means over as
+many strengths and families are exact."""
+
+
+def _load_published(path: Path) -> dict[str, dict[str, Right]]:
+    found: dict[str, dict[str, Right]] = {}
+    try:
+        for name, values in load(gzip.decompress(path.read_bytes())).items():
+            cell, _, what = name.partition("|")
+            found.setdefault(cell, {})[what] = values / _SCALE
+    except (OSError, EOFError, SafetensorError, zlib.error):
+        return {}
+    return found
+
+
+def summary(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Right]:
+    """From the tensors of `predictions.safetensors`: right answers by image, families counted once.
+
+    `shift` is the mean over the families of shifts of the means over their strengths. An outside set
+    with several conditions of the same images (CIFAR-10-C) is the mean over them.
+    """
+    label = arrays["label"]
+    found = {CLEAN: (arrays["clean/class"] == label).astype(np.float64)}
+    chosen = arrays["subset"].astype(np.int64) if "subset" in arrays else slice(None)
+    families: dict[str, list[Right]] = {}
+    outside: dict[str, list[tuple[Right, NDArray[np.generic]]]] = {}
+    for name in sorted(arrays):
+        kind, _, rest = name.partition("/")
+        condition, _, what = rest.rpartition("/")
+        if what != "class":
+            continue
+        if kind == "shift":
+            right = (arrays[name] == label[chosen]).astype(np.float64)
+            families.setdefault(condition.rpartition("_")[0], []).append(right)
+        elif kind == "outside":
+            truth = arrays[f"outside/{condition}/label"]
+            right = (arrays[name] == truth).astype(np.float64)
+            outside.setdefault(condition.partition(":")[0], []).append((right, truth))
+    if families:
+        found[SHIFTS] = np.mean([np.mean(each, axis=0) for each in families.values()], axis=0)
+    for name, parts in outside.items():
+        same = all(np.array_equal(truth, parts[0][1]) for _, truth in parts)
+        rights = [right for right, _ in parts]
+        found[f"outside/{name}"] = np.mean(rights, axis=0) if same else np.concatenate(rights)
+    return found

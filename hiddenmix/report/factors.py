@@ -1,0 +1,184 @@
+"""What each choice does by itself: the main effects of layer, K, alpha and whatever else varies.
+
+An effect compares two levels of one factor over all pairs of settings that differ in nothing else, so
+that no other factor is confounded with it. The best layer is reported with the optimism that picking
+it brings.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hiddenmix.report.answers import CLEAN, Answers
+from hiddenmix.report.comparison import INPUT, PLAIN, layer_rank
+from hiddenmix.report.questions import compare
+from hiddenmix.report.statistics import holm
+from hiddenmix.report.two_way import Gain
+
+BRANCHES = {"siamese": 2, "triplet": 3}
+"""K of each mode."""
+
+_DRAWS = 1000
+"""Bootstrap samples behind the optimism."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one level of a factor does against another, everything else equal."""
+
+    title: str
+    model: str
+    factor: str
+    """`layer`, `K`, `alpha`, or a key of the configuration."""
+    level: str
+    reference: str
+    pairs: int
+    """Pairs of settings it is averaged over."""
+    gain: Gain
+    p_holm: float | None
+    """Corrected over all effects of the study."""
+
+
+def effects(table: pd.DataFrame, cells: pd.DataFrame, answers: Answers) -> list[Effect]:
+    """All main effects of a study on the clean test images, by factor and level.
+
+    The reference of `layer` is the input, of K two images, of alpha 1 or else the most common one, of
+    any other key its most common value.
+    """
+    by_setting = {str(key): group for key, group in cells.groupby("setting", sort=False)}
+    found: list[Effect] = []
+    for (title, model), rows in table[table["layer"] != PLAIN].groupby(
+        ["title", "model"], sort=False
+    ):
+        places = {str(row["setting"]): _place(row) for _, row in rows.iterrows()}
+        for factor in dict.fromkeys(key for place in places.values() for key in place):
+            values = [place[factor] for place in places.values() if factor in place]
+            levels = sorted(set(values), key=_order(factor))
+            reference = _reference(factor, values)
+            for level in levels:
+                pairs = _pairs(places, factor, level, reference)
+                if level == reference or not pairs:
+                    continue
+                gain = compare(pairs, CLEAN, by_setting, answers).gain
+                if gain is not None:
+                    names = (str(title), str(model), factor, level, reference)
+                    found.append(Effect(*names, len(pairs), gain, None))
+    corrected = holm([_p(effect.gain) for effect in found])
+    return [replace(effect, p_holm=p) for effect, p in zip(found, corrected, strict=True)]
+
+
+def _p(gain: Gain) -> float | None:
+    return gain.p_value if gain.p_value is not None else gain.p_seeds
+
+
+def _place(row: pd.Series) -> dict[str, str]:
+    """A setting as factor -> level."""
+    place = {"layer": str(row["layer"]), "K": str(BRANCHES.get(row["mode"], row["mode"]))}
+    place["alpha"] = f"{row['alpha']:g}"
+    for part in filter(None, str(row["variant"]).split(", ")):
+        key, _, value = part.partition("=")
+        place[key] = value
+    return place
+
+
+def _order(factor: str) -> Any:
+    if factor == "layer":
+        return layer_rank
+
+    def key(level: str) -> tuple[bool, float, str]:
+        try:
+            return (False, float(level), level)
+        except ValueError:
+            return (True, 0.0, level)
+
+    return key
+
+
+def _reference(factor: str, values: list[str]) -> str:
+    usual = {"layer": INPUT, "K": "2", "alpha": "1"}.get(factor)
+    if usual in values:
+        return str(usual)
+    return max(sorted(set(values), key=_order(factor)), key=values.count)
+
+
+def _pairs(
+    places: Mapping[str, Mapping[str, str]], factor: str, level: str, reference: str
+) -> list[tuple[str, str]]:
+    """Settings at `level` with the one at `reference` that differs in nothing else."""
+    rest = {
+        frozenset((key, value) for key, value in place.items() if key != factor): setting
+        for setting, place in places.items()
+        if place.get(factor) == reference
+    }
+    pairs = []
+    for setting, place in places.items():
+        others = frozenset((key, value) for key, value in place.items() if key != factor)
+        if place.get(factor) == level and others in rest:
+            pairs.append((setting, rest[others]))
+    return pairs
+
+
+@dataclass(frozen=True)
+class Best:
+    """The layer with the largest gain, and what is left of it without the luck of the choice."""
+
+    title: str
+    model: str
+    layer: str
+    among: int
+    """Layers that were compared."""
+    gain: float
+    corrected: float
+    """`gain` minus the optimism: what new seeds and new test images are expected to show."""
+    seeds: int
+    images: int
+
+
+def best_layers(table: pd.DataFrame, cells: pd.DataFrame, answers: Answers) -> list[Best]:
+    """For each data set and network with two hidden layers or more, the best of them.
+
+    The optimism is that of Efron & Tibshirani (1993, section 17.5): seeds and test images are drawn
+    anew with replacement, the best layer of each such sample is chosen, and its gain there minus its
+    gain in the study is averaged over samples.
+    """
+    by_setting = {str(key): group for key, group in cells.groupby("setting", sort=False)}
+    found: list[Best] = []
+    for (title, model), rows in table[table["layer"] != PLAIN].groupby(
+        ["title", "model"], sort=False
+    ):
+        places = {str(row["setting"]): _place(row) for _, row in rows.iterrows()}
+        names = [name for name in dict.fromkeys(rows["layer"]) if name != INPUT]
+        pairs = {name: _pairs(places, "layer", name, INPUT) for name in names}
+        whole = {name: compare(found, CLEAN, by_setting, answers) for name, found in pairs.items()}
+        matrices = {name: each.matrix for name, each in whole.items() if each.matrix is not None}
+        shapes = {matrix.shape for matrix in matrices.values()}
+        if len(matrices) < 2 or len(shapes) != 1 or next(iter(shapes))[0] < 2:
+            continue
+        stack = np.stack(list(matrices.values()))
+        means = stack.mean((1, 2))
+        first = int(means.argmax())
+        corrected = float(means[first]) - _optimism(stack)
+        n, images = stack.shape[1:]
+        layer = list(matrices)[first]
+        best = float(means[first])
+        found.append(Best(str(title), str(model), layer, len(matrices), best, corrected, n, images))
+    return found
+
+
+def _optimism(stack: NDArray[np.float64]) -> float:
+    """Of choosing the best of `stack` [layers, seeds, images], from a fixed stream."""
+    generator = np.random.default_rng(0)
+    seeds, images = stack.shape[1:]
+    means = stack.mean((1, 2))
+    total = 0.0
+    for _ in range(_DRAWS):
+        s = generator.multinomial(seeds, np.full(seeds, 1 / seeds)) / seeds
+        i = generator.multinomial(images, np.full(images, 1 / images)) / images
+        drawn = (s @ stack) @ i
+        best = int(drawn.argmax())
+        total += float(drawn[best] - means[best])
+    return total / _DRAWS

@@ -1,0 +1,83 @@
+"""All that a report says of a study, computed once: for the text, the terminal and verdict.json."""
+
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any
+
+import pandas as pd
+
+from hiddenmix.report.answers import Answers
+from hiddenmix.report.comparison import settings_table
+from hiddenmix.report.factors import Best, Effect, best_layers, effects
+from hiddenmix.report.questions import Question, questions
+from hiddenmix.report.results import Study
+from hiddenmix.report.verdict import sentence
+
+FORMAT = 1
+"""Of verdict.json."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found in a study."""
+
+    table: pd.DataFrame
+    """`settings_table` of all settings."""
+    questions: list[Question]
+    effects: list[Effect]
+    best: list[Best]
+    margin: float
+    """What counts as equal, a fraction."""
+    answers: Answers
+
+
+def find(study: Study, margin: float | None = None) -> Findings:
+    """Ask a study's questions; `margin`, a fraction, is by default the study's own."""
+    table = settings_table(study.cells)
+    answers = Answers(study.folder, study.cells)
+    chosen = study.margin if margin is None else margin
+    return Findings(
+        table=table,
+        questions=questions(table, study.cells, answers, chosen),
+        effects=effects(table, study.cells, answers),
+        best=best_layers(table, study.cells, answers),
+        margin=chosen,
+        answers=answers,
+    )
+
+
+def as_json(study: Study, found: Findings) -> dict[str, Any]:
+    """verdict.json: every number of the report for machines. Accuracies are fractions."""
+    return {
+        "format": FORMAT,
+        "margin": found.margin,
+        "questions": [
+            {
+                "data": each.title,
+                "network": each.model,
+                "variant": each.variant,
+                "layer": each.layer,
+                "on": each.what,
+                "word": each.word,
+                "sentence": sentence(each, found.margin).replace("*", "").replace("`", ""),
+                "gain": _plain(each.gain),
+                "image_mixup_over_plain": _plain(each.mixup),
+                "need": _plain(each.need),
+                "look": _plain(each.look),
+                "settings": list(each.rows["setting"]),
+                "seeds_left_out": list(each.left_out),
+                "cells_without_predictions": each.without_predictions,
+            }
+            for each in found.questions
+        ],
+        "factors": [_plain(each) for each in found.effects],
+        "best_layers": [_plain(each) for each in found.best],
+        "looks": [_plain(each) for each in study.looks],
+        "settings": [
+            {key: None if pd.isna(value) else value for key, value in row.items()}
+            for row in found.table.to_dict("records")
+        ],
+    }
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

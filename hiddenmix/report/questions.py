@@ -1,0 +1,220 @@
+"""The study's questions, fixed beforehand, each answered once: what mixing at the layer gains.
+
+One question for each data set, network and variant, on the clean test images: accuracy when mixing at
+the lowest hidden layer (in no disguise) minus accuracy of image mixup with as many images and the same
+alpha, averaged over the study's (K, alpha) grid within a seed. The same is asked on samples from
+outside: the shifts, and each outside set. Settings behind it carry no verdict.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hiddenmix.report.answers import CLEAN, SHIFTS, Answers
+from hiddenmix.report.comparison import PLAIN, first_hidden_layer
+from hiddenmix.report.decision import FEWEST, Need, what_would_decide, word
+from hiddenmix.report.sequential import Look, looks, should_stop
+from hiddenmix.report.two_way import Gain, seeds_alone, two_way
+
+Pair = tuple[str, str]
+"""Keys of two settings: the treated one and what it is compared with."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question and its answer."""
+
+    title: str
+    model: str
+    variant: str
+    layer: str | None
+    """The lowest hidden layer; None where the study mixes at none."""
+
+    what: str
+    """`clean`, `shift` or `outside/<name>`."""
+
+    rows: pd.DataFrame
+    """The settings behind the answer, rows of `settings_table`."""
+
+    gain: Gain | None
+    """None where no seed has the whole grid and its baselines."""
+
+    word: str
+    need: Need | None
+    """What would decide an undecided one."""
+
+    mixup: Gain | None
+    """What image mixup itself gains over plain training, over the same grid and seeds."""
+
+    look: Look | None
+    """With `repeats=auto`, what the planned look says: `word` is its word, at its level."""
+
+    left_out: tuple[int, ...]
+    """Seeds that lack a part of the grid or its baselines."""
+
+    without_predictions: int
+    """Cells of the question whose predictions are missing, so that test images are no factor."""
+
+
+def questions(
+    table: pd.DataFrame, cells: pd.DataFrame, answers: Answers, margin: float
+) -> list[Question]:
+    """Every question of a study, `margin` as a fraction. The clean ones come first."""
+    by_setting = {str(key): group for key, group in cells.groupby("setting", sort=False)}
+    found: list[Question] = []
+    for (title, model, variant), rows in _groups(table):
+        layer = first_hidden_layer(rows)
+        grid = rows[(rows["layer"] == layer) & rows["baseline"].isin(by_setting.keys())]
+        kinds = _kinds(grid, by_setting, answers) if layer else [CLEAN]
+        found += [
+            _ask((title, model, variant, layer, what), grid, by_setting, answers, margin)
+            for what in kinds
+        ]
+    return sorted(found, key=lambda each: (each.what != CLEAN, each.what != SHIFTS, each.what))
+
+
+def _groups(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str, str], pd.DataFrame]]:
+    mixing = table[table["layer"] != PLAIN]
+    for (title, model, variant), rows in mixing.groupby(["title", "model", "variant"], sort=False):
+        yield (str(title), str(model), str(variant)), rows
+
+
+def _kinds(
+    grid: pd.DataFrame, by_setting: Mapping[str, pd.DataFrame], answers: Answers
+) -> list[str]:
+    """What there are answers of, by any cell of the question; `clean` in any case."""
+    found = [CLEAN]
+    for setting in grid["setting"]:
+        for _, cell in by_setting[setting].iterrows():
+            found += answers.kinds(cell["cell"])
+            found += [SHIFTS] if cell["shift"] else []
+    return list(dict.fromkeys(found))
+
+
+def _ask(
+    about: tuple[str, str, str, str | None, str],
+    grid: pd.DataFrame,
+    by_setting: Mapping[str, pd.DataFrame],
+    answers: Answers,
+    margin: float,
+) -> Question:
+    title, model, variant, layer, what = about
+    pairs = [(row["setting"], row["baseline"]) for _, row in grid.iterrows()]
+    compared = compare(pairs, what, by_setting, answers)
+    plain = [(row["baseline"], row["plain"]) for _, row in grid.iterrows()]
+    # The baselines of several K or alpha share one plain training.
+    over_plain = compare(list(dict.fromkeys(plain)), what, by_setting, answers)
+    gain = compared.gain
+    most = _most_seeds(grid, by_setting)
+    look = None
+    if gain is not None and most is not None and gain.seeds in looks(most):
+        look = should_stop(gain, margin, most)
+    verdict = "undecided"
+    if gain is not None:
+        verdict = word(gain, margin) if look is None else look.word
+    need = what_would_decide(gain, margin) if gain is not None and verdict == "undecided" else None
+    return Question(
+        title=title,
+        model=model,
+        variant=variant,
+        layer=layer,
+        what=what,
+        rows=grid,
+        gain=gain,
+        word=verdict,
+        need=need,
+        mixup=over_plain.gain,
+        look=look,
+        left_out=compared.left_out,
+        without_predictions=compared.without_predictions,
+    )
+
+
+def _most_seeds(grid: pd.DataFrame, by_setting: Mapping[str, pd.DataFrame]) -> int | None:
+    """`max_repeats` of a question whose cells were all asked for with `repeats=auto`."""
+    configs = [config for setting in grid["setting"] for config in by_setting[setting]["config"]]
+    if not configs or any(config.get("repeats") != "auto" for config in configs):
+        return None
+    most = [config.get("max_repeats") for config in configs]
+    known = [each for each in most if isinstance(each, int) and each >= FEWEST]
+    return max(known) if len(known) == len(most) else None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The mean difference over pairs of settings, paired by seed and test image."""
+
+    gain: Gain | None
+    left_out: tuple[int, ...]
+    without_predictions: int
+    matrix: NDArray[np.float64] | None
+    """[n, N], where all predictions are there."""
+
+
+def compare(
+    pairs: Sequence[Pair],
+    what: str,
+    by_setting: Mapping[str, pd.DataFrame],
+    answers: Answers,
+) -> Compared:
+    """The mean of treated minus baseline over `pairs`, within each seed that all of them have.
+
+    Where predictions are missing, seeds alone are a factor (of clean accuracy and shifts, which the
+    results hold).
+    """
+    known = [pair for pair in pairs if set(pair) <= by_setting.keys()]
+    if not known:
+        return Compared(None, (), 0, None)
+    settings = {setting for pair in known for setting in pair}
+    by_seed = {
+        key: {
+            int(seed): cell
+            for seed, (_, cell) in zip(
+                by_setting[key]["seed"], by_setting[key].iterrows(), strict=True
+            )
+        }
+        for key in settings
+    }
+    seeds = sorted(set.intersection(*(set(found) for found in by_seed.values())))
+    everywhere = set().union(*by_seed.values())
+    left_out = tuple(sorted(everywhere - set(seeds)))
+    if not seeds:
+        return Compared(None, left_out, 0, None)
+    rights = {
+        (key, seed): answers.right(by_seed[key][seed]["cell"], what)
+        for key in settings
+        for seed in seeds
+    }
+    missing = sum(right is None for right in rights.values())
+    sizes = {len(right) for right in rights.values() if right is not None}
+    if missing or len(sizes) > 1:
+        return Compared(_from_results(known, what, by_seed, seeds), left_out, missing, None)
+    size = sizes.pop()
+    matrix = np.zeros((len(seeds), size))
+    for treated, baseline in known:
+        for place, seed in enumerate(seeds):
+            ours, theirs = rights[treated, seed], rights[baseline, seed]
+            assert ours is not None
+            assert theirs is not None
+            matrix[place] += (ours - theirs) / len(known)
+    return Compared(two_way(matrix), left_out, 0, matrix)
+
+
+def _from_results(
+    pairs: Sequence[Pair],
+    what: str,
+    by_seed: Mapping[str, Mapping[int, pd.Series]],
+    seeds: Sequence[int],
+) -> Gain | None:
+    if what != CLEAN:
+        return None
+    differences = [
+        float(
+            np.mean([by_seed[a][seed]["accuracy"] - by_seed[b][seed]["accuracy"] for a, b in pairs])
+        )
+        for seed in seeds
+    ]
+    return seeds_alone(differences)

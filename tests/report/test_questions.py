@@ -1,0 +1,304 @@
+"""The study's questions: which they are, what they rest on, and what is said of them."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hiddenmix.report.answers import CLEAN, SHIFTS, Answers, summary
+from hiddenmix.report.factors import best_layers, effects
+from hiddenmix.report.findings import Findings, as_json, find
+from hiddenmix.report.looks import record_looks
+from hiddenmix.report.questions import Question
+from hiddenmix.report.results import read_study
+from hiddenmix.report.statistics import holm
+from hiddenmix.report.two_way import two_way
+from hiddenmix.report.verdict import sentence, spoken
+from hiddenmix.report.writing import write_report
+from tests.support.made_study import (
+    made_result,
+    make_study,
+    setting_key,
+    write_answered,
+    write_answers,
+    write_cell,
+)
+
+Setting = tuple[str, str | None, float | None]
+PLAIN: Setting = ("none", None, None)
+
+
+def grid(*layers: str, alphas: tuple[float, ...] = (1.0,)) -> list[Setting]:
+    modes = ("siamese", "triplet")
+    return [
+        PLAIN,
+        *((layer, mode, alpha) for layer in layers for mode in modes for alpha in alphas),
+    ]
+
+
+def chance(layer: str, mode: str | None, alpha: float | None) -> float:
+    """conv1 gains 2 points; a third image costs 1, at any layer."""
+    share = {"none": 0.78, "input": 0.8, "conv1": 0.82}.get(layer, 0.81)
+    return share - 0.01 * (mode == "triplet")
+
+
+def found(folder: Path, margin: float | None = None) -> Findings:
+    return find(read_study(folder), margin)
+
+
+def clean_question(folder: Path) -> Question:
+    [question] = [each for each in found(folder).questions if each.what == CLEAN]
+    return question
+
+
+def right(folder: Path, setting: str, seed: int) -> Any:
+    study = read_study(folder)
+    cells = study.cells
+    [cell] = cells.loc[(cells["setting"] == setting) & (cells["seed"] == seed), "cell"]
+    return Answers(folder, cells).right(cell, CLEAN)
+
+
+def test_one_question_over_the_grid_is_one_number_a_seed(tmp_path: Path) -> None:
+    """Against a computation cell by cell."""
+    write_answers(tmp_path, grid("input", "conv1", alphas=(0.2, 1.0)), range(6), 500, chance)
+    question = clean_question(tmp_path)
+    pairs = [(mode, alpha) for mode in ("siamese", "triplet") for alpha in (0.2, 1.0)]
+    d = np.mean(
+        [
+            [
+                right(tmp_path, setting_key("conv1", mode, alpha), seed)
+                - right(tmp_path, setting_key("input", mode, alpha), seed)
+                for seed in range(6)
+            ]
+            for mode, alpha in pairs
+        ],
+        axis=0,
+    )
+    assert question.gain == two_way(d)
+    assert question.word == "supported"
+    assert len(question.rows) == 4
+    assert question.mixup is not None
+    assert question.mixup.mean == pytest.approx(0.02 - 0.005, abs=0.002)
+
+
+def test_the_layer_and_the_number_of_images_are_not_confounded(tmp_path: Path) -> None:
+    """A third image costs 1 point at the input already; conv1 gains nothing."""
+    write_answers(
+        tmp_path,
+        grid("input", "conv1"),
+        range(6),
+        2000,
+        lambda layer, mode, alpha: 0.8 - 0.01 * (mode == "triplet"),
+    )
+    everything = found(tmp_path)
+    [layer] = [each for each in everything.effects if each.factor == "layer"]
+    [images] = [each for each in everything.effects if each.factor == "K"]
+    assert (layer.level, layer.reference, layer.pairs) == ("conv1", "input", 2)
+    assert layer.gain.low is not None
+    assert layer.gain.high is not None
+    assert layer.gain.low < 0 < layer.gain.high
+    assert (images.level, images.reference, images.pairs) == ("3", "2", 2)
+    assert images.gain.mean == pytest.approx(-0.01, abs=0.001)
+    corrected = holm([each.gain.p_value for each in everything.effects])
+    assert [each.p_holm for each in everything.effects] == corrected
+
+
+def test_variants_and_data_sets_have_questions_of_their_own(tmp_path: Path) -> None:
+    for variant, lr in (("0" * 8, 0.05), ("1" * 8, 0.1)):
+        write_answers(
+            tmp_path, grid("input", "conv1"), range(6), 100, chance, variant=variant, lr=lr
+        )
+    questions = [each for each in found(tmp_path).questions if each.what == CLEAN]
+    assert [each.variant for each in questions] == ["optimizer.lr=0.05", "optimizer.lr=0.1"]
+    assert all(len(each.rows) == 2 for each in questions)
+    rates = [each for each in found(tmp_path).effects if each.factor == "optimizer.lr"]
+    assert [(each.level, each.reference, each.pairs) for each in rates] == [("0.1", "0.05", 4)]
+
+
+def test_missing_seeds_and_predictions_are_said(tmp_path: Path) -> None:
+    write_answers(tmp_path, grid("input", "conv1"), range(6), 100, chance)
+    write_answered(tmp_path, made_result("conv1", "siamese", 1.0, 6), np.ones(100, bool))
+    question = clean_question(tmp_path)
+    assert question.gain is not None
+    assert (question.gain.seeds, question.left_out) == (6, (6,))
+    assert "Left out, as parts of the grid are missing: seeds 6." in spoken(question, 0.005)
+    cell = next(tmp_path.glob("cells/*conv1-triplet*-s3"))
+    (cell / "predictions.safetensors").unlink()
+    question = clean_question(tmp_path)
+    assert question.gain is not None
+    assert (question.gain.images, question.without_predictions) == (0, 1)
+    assert question.gain.low is None
+    assert question.gain.seed_low is not None
+    assert question.word == "undecided"
+    assert "The predictions of 1 networks are missing" in spoken(question, 0.005)
+
+
+def test_a_study_without_predictions_has_no_verdict_but_its_seeds(tmp_path: Path) -> None:
+    question = clean_question(make_study(tmp_path, seeds=range(8), gain=lambda *_: 0.05))
+    assert question.word == "undecided"
+    assert question.gain is not None
+    assert question.gain.p_seeds is not None
+
+
+@pytest.mark.parametrize("layers", [("none",), ("none", "input"), ("none", "conv1")])
+def test_nothing_to_compare(tmp_path: Path, layers: tuple[str, ...]) -> None:
+    for question in found(make_study(tmp_path, layers=layers)).questions:
+        assert question.word == "undecided"
+        assert "nothing can be compared" in sentence(question, 0.005)
+
+
+@pytest.mark.parametrize(("seeds", "word"), [(3, "undecided"), (5, "undecided"), (6, "supported")])
+def test_three_seeds_never_decide(tmp_path: Path, seeds: int, word: str) -> None:
+    """However large the difference: the sign-flip p of n seeds is at least 2 ** (1 - n)."""
+    write_answers(
+        tmp_path,
+        grid("input", "conv1"),
+        range(seeds),
+        1000,
+        lambda layer, mode, alpha: 0.95 if layer == "conv1" else 0.5,
+    )
+    question = clean_question(tmp_path)
+    assert question.word == word
+    assert ("A verdict needs at least 6 seeds." in spoken(question, 0.005)) == (seeds < 6)
+
+
+def test_the_sentence_names_effect_interval_counts_both_p_and_image_mixup(tmp_path: Path) -> None:
+    write_answers(tmp_path, grid("input", "conv1"), range(6), 2000, chance)
+    question = clean_question(tmp_path)
+    text = spoken(question, 0.005)
+    assert question.gain is not None
+    assert text.startswith(
+        "Supported (Digits, cnn; clean test images): mixing the feature maps after"
+    )
+    for part in (
+        f"by +{100 * question.gain.mean:.2f} [",
+        "95 % interval for new seeds and new test images; n = 6 seeds, N = 2,000 test images; ",
+        "mean of 2 settings of K and α",
+        "p = ",
+        "sign-flip p over seeds 0.031",
+        "For new seeds on this test set alone: [",
+        "Image mixup itself changes accuracy by +1.",
+    ):
+        assert part in text
+    assert text == sentence(question, 0.005).replace("**", "").replace("`", "")
+
+
+def test_equal_names_the_margin(tmp_path: Path) -> None:
+    write_answers(tmp_path, grid("input", "conv1"), range(8), 4000, lambda *_: 0.8)
+    everything = found(tmp_path, margin=0.02)
+    question = everything.questions[0]
+    assert question.word == "equal"
+    assert spoken(question, everything.margin).startswith("Equal within ±2 points (")
+
+
+def test_shifts_are_asked_of_images_with_each_family_once() -> None:
+    label = np.array([0, 1, 2], np.uint8)
+    arrays = {
+        "label": label,
+        "clean/class": label,
+        "shift/rotation_20/class": np.array([0, 1, 0], np.uint8),
+        "shift/rotation_40/class": np.array([0, 0, 0], np.uint8),
+        "shift/blur_0.04/class": np.array([1, 1, 2], np.uint8),
+        "outside/far/class": np.array([1, 1], np.uint8),
+        "outside/far/label": np.array([1, 0], np.uint8),
+        "outside/c:fog_1/class": np.array([1, 1], np.uint8),
+        "outside/c:fog_1/label": np.array([1, 0], np.uint8),
+        "outside/c:fog_2/class": np.array([1, 0], np.uint8),
+        "outside/c:fog_2/label": np.array([1, 0], np.uint8),
+    }
+    right = summary(arrays)
+    assert right[CLEAN].tolist() == [1, 1, 1]
+    assert right[SHIFTS].tolist() == [0.5, 0.75, 0.5]
+    assert right["outside/far"].tolist() == [1, 0]
+    assert right["outside/c"].tolist() == [1, 0.5]
+    few = summary({**arrays, "subset": np.array([2, 0, 1], np.int32)})
+    assert few[SHIFTS].tolist() == [0, 0.25, 0]
+
+
+def test_the_best_layer_is_reported_without_its_luck(tmp_path: Path) -> None:
+    """Six layers that do nothing: the best of them looks good, and is corrected downwards."""
+    layers = ("input", *(f"conv{number}" for number in range(1, 7)))
+    settings: list[Setting] = [PLAIN, *((layer, "siamese", 1.0) for layer in layers)]
+    write_answers(tmp_path, settings, range(6), 300, lambda *_: 0.8)
+    study = read_study(tmp_path)
+    everything = find(study)
+    [best] = everything.best
+    assert best.among == 6
+    assert best.corrected < best.gain
+    assert best == best_layers(everything.table, study.cells, everything.answers)[0]  # no chance
+    assert len(effects(everything.table, study.cells, everything.answers)) == 6
+
+
+def test_a_report_on_a_study_that_grew_after_a_look_says_so(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(json.dumps({"format": 2, "commands": []}))
+    write_answers(tmp_path, grid("input", "conv1"), range(3), 100, chance)
+    record_looks(tmp_path, found(tmp_path).questions)
+    record_looks(tmp_path, found(tmp_path).questions)  # the same look again
+    assert "**Looks**" not in write_report(tmp_path).read_text()
+    write_answers(tmp_path, grid("input", "conv1"), range(3, 7), 100, chance)
+    text = write_report(tmp_path).read_text()
+    assert "**Looks**: a verdict on Digits cnn was drawn before at n = 3 (undecided)." in text
+    record_looks(tmp_path, found(tmp_path).questions)
+    looks = json.loads((tmp_path / "study.json").read_text())["looks"]
+    assert [each["n"] for each in looks] == [3, 7]
+    assert looks[0].keys() == {"question", "at", "n", "word", "planned"}
+
+
+def test_a_published_report_can_be_computed_again_from_what_lies_in_it(tmp_path: Path) -> None:
+    """Without the predictions: cells.csv, and the summary of the answers."""
+    study = tmp_path / "study"
+    write_answers(study, grid("input", "conv1"), range(6), 500, chance)
+    published = tmp_path / "published"
+    write_report(study, output=published)
+    assert not (study / "report").exists()
+    names = {path.name for path in published.iterdir()}
+    assert names >= {
+        "report.md",
+        "verdict.json",
+        "cells.csv",
+        "summary.csv",
+        "answers.safetensors.gz",
+    }
+    copy = tmp_path / "copy"
+    shutil.copytree(study, copy, ignore=shutil.ignore_patterns("predictions.safetensors"))
+    shutil.copytree(published, copy / "report")
+    assert found(copy).questions[0].gain == found(study).questions[0].gain
+
+
+def test_verdict_json_holds_the_report_for_machines(tmp_path: Path) -> None:
+    write_answers(tmp_path, grid("input", "conv1"), range(6), 500, chance)
+    write_report(tmp_path)
+    stored = json.loads((tmp_path / "report/verdict.json").read_text())
+    everything = found(tmp_path)
+    assert stored == json.loads(json.dumps(as_json(read_study(tmp_path), everything), default=str))
+    question = stored["questions"][0]
+    assert question["word"] == "supported"
+    assert question["gain"]["seeds"] == 6
+    assert question["gain"]["images"] == 500
+    assert question["sentence"] == spoken(everything.questions[0], everything.margin)
+    assert len(stored["settings"]) == 5
+    assert stored["margin"] == 0.005
+
+
+def test_no_stale_figure_is_left_in_the_folder(tmp_path: Path) -> None:
+    write_answers(tmp_path, grid("input", "conv1"), range(2), 50, chance)
+    path = write_report(tmp_path)
+    (path.parent / "2_old.png").write_bytes(b"")
+    (path.parent / "notes.txt").write_text("the user's own")
+    write_report(tmp_path)
+    names = {each.name for each in path.parent.iterdir()}
+    assert "2_old.png" not in names
+    assert "notes.txt" in names
+
+
+def test_the_questions_table_has_one_row_each(tmp_path: Path) -> None:
+    write_answers(tmp_path, grid("input", "conv1"), range(6), 200, chance)
+    text = write_report(tmp_path).read_text()
+    assert text.count("| supported |") + text.count("| undecided |") >= 2
+    assert "| samples from outside (shifts) |" in text
+    assert "Seeds cover initial weights" in text
+    write_cell(tmp_path, made_result("conv2", "siamese", 1.0, 0))  # a layer without a question
+    assert [each.layer for each in found(tmp_path).questions] == ["conv1", "conv1"]
