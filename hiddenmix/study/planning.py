@@ -61,6 +61,8 @@ def check_requests(configs: Sequence[Config]) -> None:
         networks.check_layers(
             names, layers_of(config.model, description.shape, description.classes)
         )
+    if automatic := [config for config in configs if config.repeats == "auto"]:
+        question_alone(automatic)
 
 
 def question_alone(configs: Sequence[Config]) -> tuple[list[Config], list[Config]]:

@@ -103,7 +103,7 @@ def _run_study(
     # Imported here: pandas and scipy take a second that no refused command should wait for.
     from hiddenmix.study.conclusion import conclude
 
-    written = conclude(study, cells, failures, console, full_report=len(configs) > 1)
+    written = conclude(study, cells, failures, console, full_report=auto or len(configs) > 1)
     return 1 if failures or not written else 0
 
 
