@@ -1,4 +1,4 @@
-"""Between Hydra and the plain dataclasses of `config.py`: schemas, folder, and the conversions."""
+"""Between Hydra and the plain dataclasses of `schema.py`: schemas, folder, and the conversions."""
 
 from collections.abc import Mapping
 from copy import deepcopy

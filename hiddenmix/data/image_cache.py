@@ -22,7 +22,7 @@ from hiddenmix.config import show
 from hiddenmix.data.decoding import Progress, decode, image_shape
 from hiddenmix.data.image_folder import Scan
 
-_VERSION = "1"  # of this file's layout and of the conversions in image_folder.py
+_VERSION = "1"  # of this file's layout and of the conversions in image_files.py
 _TENSOR = "images"
 
 

@@ -1,9 +1,4 @@
-"""The networks, and which of their layers can be mixed.
-
-A layer is named by its dotted submodule name, as in `network.get_submodule`; `input` is the network's
-input. The built-in networks end each stage after the non-linearity, because a convolution is affine:
-mixing its bare output equals mixing its input (design of the study, "image mixup in disguise").
-"""
+"""Building a network from its configuration, for the images and classes of a data set."""
 
 from torch import nn
 
