@@ -236,8 +236,8 @@ class Config:
     """`float32`, or `bf16` for autocast to bfloat16."""
 
     compile: Any = "auto"
-    """torch.compile for the training step: `true`, or `auto` where it pays for itself. On a GPU both
-    record steps as CUDA graphs; `false` is eager, step by step."""
+    """`true`: torch.compile for the training step. `auto` never compiles, which has not paid. On a GPU
+    both record steps as CUDA graphs; `false` is eager, step by step."""
 
     device: str = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:<number>`."""

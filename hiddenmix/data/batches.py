@@ -56,7 +56,7 @@ def draw_augmentation(
 def augment(images: Tensor, draws: AugmentationDraws) -> Tensor:
     """Crop and mirror each image by its own draw; same shape and dtype as `images` [B, C, H, W].
 
-    Computes one source index for each pixel of the padded image, shared by the channels.
+    Computes for each pixel its place in the padded image, shared by the channels.
     """
     count, channels, height, width = images.shape
     padded = F.pad(images, (PADDING, PADDING, PADDING, PADDING))

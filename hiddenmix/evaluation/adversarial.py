@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from hiddenmix.evaluation.measuring import Answers, Measurement, Value, evaluating
+from hiddenmix.evaluation.measuring import Measurement, Tally, Value, evaluating
 
 EPSILONS = (1, 2, 4, 8)
 """Strengths of the fast gradient sign method, in units of 1/255."""
@@ -36,15 +36,15 @@ def adversarial(
     respect to the pixels in [0, 1], computed once for all strengths.
     """
     tests = Measurement(network, images, labels, mean, std, batch_size, precision)
-    answers = Answers(len(EPSILONS), len(images), images.device)
+    tally = Tally(len(EPSILONS), len(images), images.device)
     with evaluating(network):
         for start, pixels, batch_labels in tests.batches():
             gradient = _pixel_gradient(tests, pixels, batch_labels)
             with torch.inference_mode():
                 for row, epsilon in enumerate(EPSILONS):
                     moved = fgsm(pixels, gradient, epsilon / 255)
-                    answers.add(row, start, tests.logits(moved), batch_labels)
-    yield from answers.pairs([f"adversarial/fgsm_{epsilon}" for epsilon in EPSILONS])
+                    tally.add(row, start, tests.logits(moved), batch_labels)
+    yield from tally.pairs([f"adversarial/fgsm_{epsilon}" for epsilon in EPSILONS])
 
 
 def _pixel_gradient(tests: Measurement, pixels: Tensor, labels: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hiddenmix.evaluation.calibration import BINS, calibration, calibration_error
-from hiddenmix.evaluation.measuring import Answers, Measurement, Value, evaluating, score
+from hiddenmix.evaluation.measuring import Measurement, Tally, Value, evaluating, score
 
 
 def accuracy(
@@ -21,11 +21,11 @@ def accuracy(
 ) -> tuple[float, float]:
     """Accuracy and nll of the clean images: what a learning curve needs, and nothing beyond."""
     tests = Measurement(network, images, labels, mean, std, batch_size, precision)
-    answers = Answers(1, len(images), images.device)
+    tally = Tally(1, len(images), images.device)
     with evaluating(network), torch.inference_mode():
         for start, pixels, batch_labels in tests.batches():
-            answers.add(0, start, tests.logits(pixels), batch_labels)
-        (_, right), (_, nll), _ = answers.pairs(["test"])
+            tally.add(0, start, tests.logits(pixels), batch_labels)
+        (_, right), (_, nll), _ = tally.pairs(["test"])
     assert isinstance(right, float)
     assert isinstance(nll, float)
     return right, nll

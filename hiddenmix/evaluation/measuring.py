@@ -97,7 +97,7 @@ def score(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tenso
     return answer, answer == labels, nll, log_confidence
 
 
-class Answers:
+class Tally:
     """The answers to `count` samples under each of `conditions`, and the sums of what they are worth.
 
     They stay on the device until they are read.

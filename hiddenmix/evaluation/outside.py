@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from hiddenmix.evaluation.measuring import Answers, Measurement, Value, evaluating
+from hiddenmix.evaluation.measuring import Measurement, Tally, Value, evaluating
 
 
 def outside(
@@ -26,9 +26,9 @@ def outside(
     for name, there, classes in conditions:
         images, labels = there.to(mean.device), classes.to(mean.device)
         tests = Measurement(network, images, labels, mean, std, batch_size, precision)
-        answers = Answers(1, len(images), images.device)
+        tally = Tally(1, len(images), images.device)
         with evaluating(network), torch.inference_mode():
             for start, pixels, batch_labels in tests.batches():
-                answers.add(0, start, tests.logits(pixels), batch_labels)
-        yield from answers.pairs([f"outside/{name}"])
+                tally.add(0, start, tests.logits(pixels), batch_labels)
+        yield from tally.pairs([f"outside/{name}"])
         yield f"outside/{name}/label", labels.cpu()

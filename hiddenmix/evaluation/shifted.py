@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hiddenmix.evaluation.deformations import SHIFTS, deform, draw
-from hiddenmix.evaluation.measuring import Answers, Measurement, Value, evaluating
+from hiddenmix.evaluation.measuring import Measurement, Tally, Value, evaluating
 
 
 def shifted(
@@ -34,11 +34,11 @@ def shifted(
 
 def _shifted(tests: Measurement, kind: str, names: list[str]) -> Iterator[tuple[str, Value]]:
     channels, height, width = tests.images.shape[1:]
-    answers = Answers(len(names), len(tests.images), tests.images.device)
+    tally = Tally(len(names), len(tests.images), tests.images.device)
     with evaluating(tests.network), torch.inference_mode():
         for start, pixels, labels in tests.batches():
             draws = draw(kind, start, start + len(pixels), (channels, height, width))
             draws = draws.to(pixels.device)
             for row, name in enumerate(names):
-                answers.add(row, start, tests.logits(deform(pixels, name, draws)), labels)
-    yield from answers.pairs([f"shift/{name}" for name in names])
+                tally.add(row, start, tests.logits(deform(pixels, name, draws)), labels)
+    yield from tally.pairs([f"shift/{name}" for name in names])

@@ -102,7 +102,8 @@ def mixing_at(network: nn.Module, layer: str, draw: Draw) -> Iterator[None]:
     """Within the block, one training forward pass of `network` mixes its maps at `layer`.
 
     For one's own training loop, without touching the network's code. Raises `ValueError` for an
-    unknown layer or another batch size, `RuntimeError` where the layer did not run exactly once.
+    unknown layer or another batch size, `TypeError` for a layer that returns no tensor, `RuntimeError`
+    where the layer did not run exactly once.
     """
     with LayerMixing(network, [layer]) as hooks:
         hooks.arm(layer, lambda maps: mix(maps, draw))

@@ -7,7 +7,7 @@ from torch import nn
 from hiddenmix.config import CnnConfig, UserError
 
 SMALLEST_SIDE = 8
-"""Height and width in pixels from which the built-in networks work (three poolings halve it)."""
+"""Height and width in pixels from which the network works: three poolings halve it."""
 
 
 class Cnn(nn.Sequential):

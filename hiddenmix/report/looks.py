@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from hiddenmix.report.answers import CLEAN
 from hiddenmix.report.questions import Question
-from hiddenmix.report.results import Look
+from hiddenmix.report.results import PastLook
 from hiddenmix.system import atomic
 
 
@@ -56,7 +56,7 @@ def name(question: Question) -> str:
     return " / ".join(filter(None, [question.title, question.model, question.variant]))
 
 
-def former(looks: Sequence[Look], question: Question) -> list[Look]:
+def former(looks: Sequence[PastLook], question: Question) -> list[PastLook]:
     """The looks at fewer seeds than `question` has now."""
     seeds = question.gain.seeds if question.gain is not None else 0
     return [each for each in looks if each.question == name(question) and each.n < seeds]

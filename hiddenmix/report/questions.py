@@ -162,8 +162,7 @@ def compare(
 ) -> Compared:
     """The mean of treated minus baseline over `pairs`, within each seed that all of them have.
 
-    Where predictions are missing, seeds alone are a factor (of clean accuracy and shifts, which the
-    results hold).
+    Where predictions are missing, seeds alone are a factor, of clean accuracy, which the results hold.
     """
     known = [pair for pair in pairs if set(pair) <= by_setting.keys()]
     if not known:

@@ -47,7 +47,7 @@ class Command:
 
 
 @dataclass(frozen=True)
-class Look:
+class PastLook:
     """A verdict that was drawn: on which question, when, at how many seeds, and what it said."""
 
     question: str
@@ -72,7 +72,7 @@ class Study:
     """One line for each file that was left out, and why."""
     versions: dict[str, list[str]] = field(default_factory=dict)
     """Where a data set changed between networks: the title of each version, and its cells."""
-    looks: list[Look] = field(default_factory=list)
+    looks: list[PastLook] = field(default_factory=list)
     """The verdicts that were drawn before, oldest first."""
     margin: float = 0.005
     """What counts as equal, a fraction: the configuration's `margin`, which is in points."""
@@ -228,7 +228,7 @@ def _failure(found: dict[str, Any], name: str) -> Failure:
     )
 
 
-def _record(path: Path, problems: list[str]) -> tuple[list[str], list[Command], list[Look]]:
+def _record(path: Path, problems: list[str]) -> tuple[list[str], list[Command], list[PastLook]]:
     """The cells that were asked for, the commands that did, and the verdicts that were drawn."""
     try:
         content = read_object(path) or {"commands": []}
@@ -249,7 +249,7 @@ def _record(path: Path, problems: list[str]) -> tuple[list[str], list[Command], 
             commands.append(_command(entry["command"], entry))
     found = content.get("looks")
     looks = [
-        Look(
+        PastLook(
             question=clean(each["question"]),
             at=clean(each.get("at", "")),
             n=int(each["n"]),

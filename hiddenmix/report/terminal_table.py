@@ -30,9 +30,13 @@ def terminal_table(table: pd.DataFrame, width: int = WIDTH) -> Table:
         view.caption = Text("± and [ ]: 95 %, Student t over n seeds; p (Holm): over these rows")
         view.caption_justify = "left"
     for name in names:
-        side = "left" if name in LEFT else "right"
         # Folded, not cut: two long names that begin alike must not look alike.
-        view.add_column(name, justify=side, no_wrap=name not in LEFT, overflow="fold")
+        view.add_column(
+            name,
+            justify="left" if name in LEFT else "right",
+            no_wrap=name not in LEFT,
+            overflow="fold",
+        )
     for row in rows:
         view.add_row(*(Text(row[name]) for name in names))  # Text: markup in names stays text
     return view

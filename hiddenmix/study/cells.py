@@ -1,4 +1,4 @@
-"""Cells: what makes one network to train the same as another, their ids, and which a command needs."""
+"""Cells: what makes one network to train the same as another, their ids, and their baselines."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from hiddenmix.config import Config, TorchvisionConfig, layers
 
 _MIXING_KEYS = ("mode", "alpha", "lam", "partners", "originals")
 # Where a run happens, and what is measured besides the training, make no other network of it.
-_OUTSIDE = (
+_NO_TRAINING = (
     "study",
     "device",
     "evaluation",
@@ -33,7 +33,7 @@ def identity(config: Config, data: str) -> dict[str, Any]:
     """
     found = asdict(config)
     found["layer"] = layers(config)
-    for key in (*_OUTSIDE, *(_MIXING_KEYS if is_plain(config) else ())):
+    for key in (*_NO_TRAINING, *(_MIXING_KEYS if is_plain(config) else ())):
         del found[key]
     for key in ("download", "title", "root", "outside"):
         del found["dataset"][key]
@@ -98,7 +98,7 @@ def two_images(config: Config) -> Config:
 
 
 def plain(config: Config) -> Config:
-    """The other baseline of `config`: no mixing, everything else equal.
+    """The baseline of `config` without any mixing, everything else equal.
 
     The keys that mean nothing then take their defaults, however the sweep was written.
     """

@@ -1,6 +1,6 @@
 """A training state on disk that survives kills, cuts and flipped bits.
 
-The file is one header line, `hiddenmix checkpoint <version> <cell id> <BLAKE2b of the rest>`, and the
+The file is one header line, `hiddenmix checkpoint <version> <cell id> <BLAKE2b of id and rest>`, and the
 bytes of `torch.save`. Nothing is unpickled before the digest is right, and then tensors only.
 """
 

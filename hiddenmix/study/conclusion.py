@@ -23,8 +23,8 @@ def conclude(
     *,
     full_report: bool,
 ) -> bool:
-    """Print the table of the settings of `plan` and their baselines; write summary.csv, TensorBoard's
-    comparison and, with `full_report`, the report. Returns whether these could be written."""
+    """Print the table of the settings of `cells` and the verdicts of the study; write summary.csv,
+    TensorBoard's comparison and, with `full_report`, the report. Returns whether they could be."""
 
     def say(text: str) -> None:
         console.print(Text(text), soft_wrap=True)

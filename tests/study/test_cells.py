@@ -8,7 +8,7 @@ import pytest
 
 from hiddenmix.config.schema import CnnConfig, Config, DatasetConfig, SgdConfig, TorchvisionConfig
 from hiddenmix.study import cells
-from hiddenmix.study.cells import image_mixup, plain
+from hiddenmix.study.cells import image_mixup, plain, two_images
 from hiddenmix.study.planning import Plan
 from hiddenmix.study.planning import make_plan as plan_of
 
@@ -107,7 +107,7 @@ def test_data_are_known_by_their_content_not_by_their_path() -> None:
 
 @pytest.mark.parametrize("layer", ["none", "conv1"])
 @pytest.mark.parametrize(
-    "field", sorted({each.name for each in dataclasses.fields(Config)} - set(cells._OUTSIDE))
+    "field", sorted({each.name for each in dataclasses.fields(Config)} - set(cells._NO_TRAINING))
 )
 def test_every_field_but_the_named_ones_is_part_of_every_cell(layer: str, field: str) -> None:
     """`epochs`, left out of a plain cell alone, once went unnoticed."""
@@ -145,9 +145,11 @@ def test_a_seed_has_one_plain_cell_however_the_sweep_was_written() -> None:
 def test_baselines_differ_in_the_mixing_alone() -> None:
     config = changed(layer="conv2", mode="triplet", alpha=0.2, lam="sample", originals=0.5)
     ours, theirs = identity(config), identity(image_mixup(config))
-    assert {key for key in ours if ours[key] != theirs[key]} == {"layer", "mode"}
+    assert {key for key in ours if ours[key] != theirs[key]} == {"layer"}
     assert theirs["layer"] == ["input"]
-    assert theirs["mode"] == "siamese"
+    two = identity(two_images(config))
+    assert {key for key in theirs if theirs[key] != two[key]} == {"mode"}
+    assert two["mode"] == "siamese"
     assert identity(plain(config)).items() <= (identity(config) | {"layer": ["none"]}).items()
 
 
@@ -176,7 +178,14 @@ def test_plan_shares_baselines_and_goes_seed_by_seed() -> None:
 def test_plan_of_one_setting() -> None:
     plan = make_plan([changed(layer="conv1", mode="triplet", seed=5, repeats=3)])
     assert len(plan.requested) == 1
-    assert len(plan.cells) == 9
+    # Plain, image mixup of two and of three images, and the setting.
+    assert len(plan.cells) == 12
+    assert [(cell.layer, cell.mode) for cell in list(plan.cells.values())[:4]] == [
+        ("none", "siamese"),
+        ("input", "siamese"),
+        ("input", "triplet"),
+        ("conv1", "triplet"),
+    ]
     assert {cell.seed for cell in plan.cells.values()} == {5, 6, 7}
     alone = make_plan([changed(baseline=False, repeats=3)])
     assert len(alone.cells) == 3
