@@ -90,6 +90,13 @@ def data(study: Study) -> list[str]:
             text += (
                 f"; the smallest class of the test set, {escaped(name)}, has {counts[smallest]:,}"
             )
+        caps = {each.get("images") for each in cells["evaluated"] if each} - {None}
+        if caps:
+            size = " or ".join(f"{cap:,}" for cap in sorted(caps))
+            text += (
+                f"; shifts, attacks and outside sets were measured on a fixed stratified {size} of the "
+                "images (evaluation_images)"
+            )
         lines.append(f"{text} (content {first['digest'][:8]}).")
         lines += _never_right(cells)
     return ["  \n".join(lines), ""]

@@ -209,6 +209,8 @@ def test_a_cap_takes_the_same_stratified_images_for_all_networks(
     for cell in cells(tmp_path):
         check_predictions(cell)
         assert result(cell)["evaluated"]["images"] == 50
+    report = write_report(tmp_path / "outputs/default").read_text()
+    assert "were measured on a fixed stratified 50 of the images (evaluation_images)" in report
     # Asked for all images, they are measured anew, on all of them.
     assert "evaluated in full" in run(*SMALL, "evaluation=full").output
     for cell in cells(tmp_path):
