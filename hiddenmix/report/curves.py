@@ -5,15 +5,27 @@ All show one alpha, `Group.chosen_alpha`, and at most seven lines.
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from hiddenmix.report.comparison import PLAIN, common_gain
-from hiddenmix.report.drawing import Drawing, Group, canvas, count, finish, line_handles, plainly
+from hiddenmix.report.drawing import (
+    Drawing,
+    Group,
+    accuracy_axis,
+    canvas,
+    count,
+    ends,
+    epoch_axis,
+    finish,
+    line_handles,
+    plainly,
+)
+from hiddenmix.report.lettering import file_part
 from hiddenmix.report.results import Study, read_curve
-from hiddenmix.report.statistics import mean_interval
+from hiddenmix.report.statistics import PairedGain, mean_interval
 
 _FEWEST = 10
 """Images in a calibration bin, below which its accuracy says too little to be drawn."""
@@ -33,8 +45,11 @@ FAMILIES = {
 }
 """Shift family: its name, its strength with the unit, and the strength of the unchanged image."""
 
-Strengths = dict[str, dict[float, dict[int, float]]]
-"""Family -> strength -> seed -> accuracy."""
+Points = dict[float, dict[int, float]]
+"""Strength -> seed -> accuracy."""
+
+Strengths = dict[str, Points]
+"""By family."""
 
 
 def strengths(cells: pd.DataFrame) -> Strengths:
@@ -73,69 +88,86 @@ def shift_curves(group: Group, mode: str, prefix: str = "") -> Drawing | None:
     for place in range(lines * columns):
         upper = axes[2 * (place // columns)][place % columns]
         lower = axes[2 * (place // columns) + 1][place % columns]
+        upper.set_visible(place < len(families))
+        lower.set_visible(place < len(families))
         if place < len(families):
-            _shift_panels(upper, lower, families[place], rows=rows, curves=curves, style=style)
-        else:
-            upper.set_visible(False)
-            lower.set_visible(False)
-    for number, line in enumerate(axes):
-        line[0].set_ylabel("gain (points)" if number % 2 else "test accuracy (%)")
+            family = families[place]
+            name, unit, _ = FAMILIES.get(family, (plainly(family), "strength", 0.0))
+            points = {key: found.get(family, {}) for key, found in curves.items()}
+            accuracy_and_gain(upper, lower, rows=rows, points=points, style=style)
+            upper.set_title(name)
+            lower.set_xlabel(unit)
+    finish_panels(axes)
     alpha = group.chosen_alpha()
-    seeds = count(row["n"] for row in rows)
-    heading = f"Samples from outside, {mode}, α = {alpha:g} ({seeds}): {group.label}"
-    finish(figure, heading, line_handles(group, rows))
+    what = f"Samples from outside, {mode}, α = {alpha:g} ({count(row['n'] for row in rows)})"
+    finish(figure, what, group.label, line_handles(group, rows))
     return Drawing(
-        f"{prefix}shift_{mode}",
+        f"{prefix}shift_{file_part(mode)}",
         f"Accuracy against shift strength, {mode}",
         "Upper panels: accuracy on test images deformed ever more strongly, the same for every "
         f"cell; the lines are mixed layers at α = {alpha:g} (1 where the study has it, else the α "
-        "of most cells; not chosen by accuracy). Lower panels: the gain over image mixup in "
-        "percentage points, paired by seed. Bars are 95 % intervals.",
+        "of most cells; not chosen by accuracy). Lower panels: the gain over image mixup of as "
+        "many images in percentage points, paired by seed. Bars are 95 % intervals.",
         figure,
     )
 
 
-def _shift_panels(
+def accuracy_and_gain(
     upper: Axes,
     lower: Axes,
-    family: str,
     *,
     rows: list[pd.Series],
-    curves: dict[str, Strengths],
+    points: dict[str, Points],
     style: dict[str, tuple[str, str, str]],
 ) -> None:
-    name, unit, _ = FAMILIES.get(family, (plainly(family), "strength", 0.0))
-    strengths_here = {s for found in curves.values() for s in found.get(family, {})}
-    room = max(strengths_here) - min(strengths_here)
+    """A panel of accuracies against strength, and below it one of the gain over image mixup."""
+    ticks = sorted({s for found in points.values() for s in found})
+    room = max(ticks) - min(ticks)
     lower.axhline(0, color="#777777", linewidth=0.8)
     for number, row in enumerate(rows):
         color, marker, line = style[row["setting"]]
-        points = sorted(curves[row["setting"]].get(family, {}).items())
+        found = sorted(points[row["setting"]].items())
         # Side by side, or the bars of equal strengths would hide each other.
         beside = 0.014 * room * (number - (len(rows) - 1) / 2)
-        intervals = [(s, mean_interval(values.values())) for s, values in points]
-        baseline = curves.get(row["baseline"], {}).get(family, {})
-        gains = [(s, common_gain(values, baseline.get(s, {}))) for s, values in points]
-        if row["layer"] == PLAIN or row["baseline"] == row["setting"]:
-            gains = []
-        for axis, found in ((upper, intervals), (lower, [(s, g) for s, g in gains if g])):
-            axis.errorbar(
-                [s + beside * (axis is lower) for s, _ in found],
-                [100 * n.mean for _, n in found],
-                yerr=[100 * (n.mean - n.low) if n.low is not None else 0.0 for _, n in found],
-                color=color,
-                marker=marker,
-                linestyle=line,
-                elinewidth=0.8,
-                markersize=3.5,
-            )
-    ticks = sorted(strengths_here)
+        intervals = [(s, mean_interval(values.values())) for s, values in found]
+        gains = [(s, gain_at(points, row, s)) for s, _ in found]
+        reach = [ends(n.mean, n.low, n.high) for _, n in intervals]
+        spans = [(s, g, g.mean - g.low if g.low is not None else 0.0) for s, g in gains if g]
+        look: dict[str, Any] = {"color": color, "marker": marker, "linestyle": line}
+        look |= {"elinewidth": 0.8, "markersize": 3.5}
+        upper.errorbar(
+            [s for s, _ in intervals],
+            [100 * n.mean for _, n in intervals],
+            yerr=[[below for below, _ in reach], [above for _, above in reach]],
+            clip_on=False,
+            **look,
+        )
+        lower.errorbar(
+            [s + beside for s, _, _ in spans],
+            [100 * gain.mean for _, gain, _ in spans],
+            yerr=[100 * half for _, _, half in spans],
+            **look,
+        )
     for axis in (upper, lower):
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    upper.set_title(name)
     upper.tick_params(labelbottom=False)
     lower.set_xlim(upper.get_xlim())
-    lower.set_xlabel(unit)
+
+
+def gain_at(points: dict[str, Points], row: pd.Series, strength: float) -> PairedGain | None:
+    """A setting's gain over its image mixup; None where it is that, plain, or shares no seed."""
+    if row["layer"] == PLAIN or row["baseline"] == row["setting"]:
+        return None
+    baseline = points.get(row["baseline"], {}).get(strength, {})
+    return common_gain(points[row["setting"]].get(strength, {}), baseline)
+
+
+def finish_panels(axes: list[list[Axes]]) -> None:
+    """Name the axes of lines of panels, by turns of accuracies and of gains."""
+    for number, line in enumerate(axes):
+        line[0].set_ylabel("gain (points)" if number % 2 else "test accuracy (%)")
+        for axis in line if number % 2 == 0 else ():
+            accuracy_axis(axis)
 
 
 def learning_curves(group: Group, study: Study, prefix: str = "") -> Drawing | None:
@@ -154,15 +186,22 @@ def learning_curves(group: Group, study: Study, prefix: str = "") -> Drawing | N
             _band(line[0], loss, style[row["setting"]])
             _band(line[1], accuracy, style[row["setting"]])
         seeds = count(row["n"] for row in rows)
-        line[0].set_title(f"{mode}, α = {group.chosen_alpha():g}   ({seeds})", loc="left")
+        name = plainly(mode)
+        line[0].set_title(f"{name}, α = {group.chosen_alpha():g}   ({seeds})", loc="left")
         line[0].set_ylabel("training loss (nats)")
         line[1].set_ylabel("test accuracy (%)")
         for axis in line:
             axis.set_xlabel("epoch")
-            axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            if axis.lines:
+                epoch_axis(axis)
+            else:
+                axis.set(xticks=[], yticks=[])
+                axis.text(0.5, 0.5, "not recorded", ha="center", transform=axis.transAxes)
+        if line[1].lines:
+            accuracy_axis(line[1])
     if not drawn:
         return None
-    finish(figure, f"Learning curves: {group.label}", line_handles(group, drawn))
+    finish(figure, "Learning curves", group.label, line_handles(group, drawn))
     return Drawing(
         f"{prefix}learning_curves",
         "Learning curves",
@@ -196,6 +235,7 @@ def _band(axis: Axes, epochs: dict[float, list[float]], style: tuple[str, str, s
         marker=marker,
         markevery=max(1, len(x) // 8),
         markersize=3.5,
+        clip_on=False,
     )
     lowest, highest = [min(v) for v in epochs.values()], [max(v) for v in epochs.values()]
     axis.fill_between(x, lowest, highest, color=color, alpha=0.15, linewidth=0)
@@ -215,15 +255,16 @@ def calibration(group: Group, prefix: str = "") -> Drawing | None:
             if points:
                 drawn.append(row)
                 x, y = [100 * c for c, _ in points], [100 * a for _, a in points]
-                axis.plot(x, y, color=color, marker=marker, linestyle=line, markersize=3.5)
+                look: dict[str, Any] = {"color": color, "marker": marker, "linestyle": line}
+                axis.plot(x, y, markersize=3.5, clip_on=False, **look)
         seeds = count(row["n"] for row in rows)
-        axis.set_title(f"{mode}, α = {group.chosen_alpha():g}   ({seeds})")
+        axis.set_title(f"{plainly(mode)}, α = {group.chosen_alpha():g}   ({seeds})")
         axis.set_xlabel("mean confidence (%)")
-        axis.set(xlim=(0, 102), ylim=(0, 102), xticks=range(0, 101, 20), yticks=range(0, 101, 20))
+        axis.set(xlim=(0, 100), ylim=(0, 100), xticks=range(0, 101, 20), yticks=range(0, 101, 20))
     if not drawn:
         return None
     axes[0][0].set_ylabel("accuracy (%)")
-    finish(figure, f"Calibration: {group.label}", line_handles(group, drawn))
+    finish(figure, "Calibration", group.label, line_handles(group, drawn))
     return Drawing(
         f"{prefix}calibration",
         "Calibration on the clean test images",

@@ -7,10 +7,9 @@ no global state.
 
 import io
 import math
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from matplotlib import rc_context
@@ -18,8 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from hiddenmix.report.comparison import INPUT, PLAIN, layer_rank
+from hiddenmix.report.lettering import BASE, readable, width, wrapped
 from hiddenmix.report.results import Study
 
 _LINES = 7
@@ -57,15 +58,14 @@ class Drawing:
     heading: str
     reading: str
     figure: Figure
+    fonts: tuple[str, ...] = (BASE, "sans-serif")
 
     def save(self, suffix: str) -> bytes:
         """The file's content, `suffix` being png or svg."""
         content = io.BytesIO()
         # Without a date the same results give the same bytes.
         metadata = {"Date": None} if suffix == "svg" else {"Software": None}
-        with rc_context(STYLE), warnings.catch_warnings():
-            # A data set's title may hold letters that the font lacks; boxes are drawn for them.
-            warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
+        with rc_context(STYLE | {"font.family": list(self.fonts)}):
             self.figure.savefig(content, format=suffix, metadata=metadata)
         return content.getvalue()
 
@@ -75,11 +75,20 @@ class Group:
     """The settings of one data set, network and variant, with the plain training they refer to."""
 
     label: str
+    """Data set, network and variant, as the results have them: `plainly` makes it a figure's text."""
     rows: pd.DataFrame
     """The rows of `settings_table` that mix."""
     plain: pd.Series | None
     cells: dict[str, pd.DataFrame]
     """Setting -> its cells."""
+
+    def words(self) -> str:
+        """All text that its figures take from the results, so that fonts can be chosen for it."""
+        found = [self.label, *self.modes(), *self.layers()]
+        for key in dict.fromkeys([*self.rows["setting"], *self.rows["plain"]]):
+            for _, cell in self.cells[key].iterrows() if key in self.cells else ():
+                found += [*cell["classes"], *cell["shift"], *cell["adversarial"], *cell["outside"]]
+        return "".join(dict.fromkeys("".join(found)))
 
     def modes(self) -> list[str]:
         return sorted({mode for mode in self.rows["mode"] if mode})
@@ -139,17 +148,23 @@ def groups(study: Study, table: pd.DataFrame) -> list[Group]:
     for (title, model, variant), rows in mixing.groupby(["title", "model", "variant"]):
         plain = next((by_key[key] for key in rows["plain"] if key in by_key), None)
         label = ", ".join(filter(None, [title, model, variant]))
-        found.append(Group(plainly(label), rows, plain, cells))
+        found.append(Group(label, rows, plain, cells))
     return sorted(found, key=lambda group: -int(group.rows["n"].sum()))
 
 
 def plainly(text: str) -> str:
-    """`text` as matplotlib should print it: a dollar sign would begin mathematics."""
-    return text.replace("$", r"\$")
+    """`text` as a figure can show it: its letters in some font, and no mathematics after dollars."""
+    return readable(text).replace("$", r"\$")
+
+
+def fitted(text: str, room: int, most: int) -> str:
+    """`plainly`, in at most so many lines of so many columns."""
+    return plainly(wrapped(readable(text), room, most))
 
 
 def layer_label(layer: str) -> str:
     """A layer's name on an axis or in a legend: its end, where it is too long."""
+    layer = readable(layer)
     return plainly(layer if len(layer) <= 24 else "…" + layer[-23:])
 
 
@@ -198,20 +213,25 @@ def canvas(
     return figure, axes
 
 
-def finish(figure: Figure, heading: str, handles: Sequence[Line2D] = ()) -> None:
-    """Add the title above and the legend below; the figure grows by the lines of the legend."""
-    width, height = map(float, figure.get_size_inches())
-    lengths = [0.75 + 0.07 * len(str(handle.get_label())) for handle in handles]
-    columns = len(handles) if sum(lengths) < width else max(1, int(width / max(lengths)))
-    lines = math.ceil(len(handles) / max(1, columns))
-    if lines > 1:
-        below = 0.19 * (lines - 1)
+def finish(figure: Figure, what: str, label: str, handles: Sequence[Line2D] = ()) -> None:
+    """Add the title above, `what` and whose (a group's label), and the legend below; the figure grows
+    by the lines of both."""
+    wide, height = map(float, figure.get_size_inches())
+    lengths = [0.75 + 0.07 * width(str(handle.get_label())) for handle in handles]
+    columns = len(handles) if sum(lengths) < wide else max(1, int(wide / max(lengths)))
+    room = int(wide * 11.5)
+    title = fitted(f"{what}: {label}", room, 1)
+    if width(readable(f"{what}: {label}")) > room:
+        title = f"{fitted(what, room, 2)}\n{fitted(label, room, 3)}"
+    below = 0.19 * max(0, math.ceil(len(handles) / max(1, columns)) - 1)
+    above = 0.17 * title.count("\n")
+    if below or above:
+        whole = height + below + above
         for axis in figure.axes:
             x, y, w, h = axis.get_position().bounds
-            place = (x, (y * height + below) / (height + below), w, h * height / (height + below))
-            axis.set_position(place)
-        height += below
-        figure.set_size_inches(width, height)
+            axis.set_position((x, (y * height + below) / whole, w, h * height / whole))
+        height = whole
+        figure.set_size_inches(wide, height)
     if handles:
         figure.legend(
             handles=handles,
@@ -222,23 +242,44 @@ def finish(figure: Figure, heading: str, handles: Sequence[Line2D] = ()) -> None
             bbox_to_anchor=(0.5, 0.05 / height),
             borderaxespad=0,
         )
-    room = int(width * 11.5)
-    heading = heading if len(heading) <= room else heading[: room - 3] + "..."
-    figure.suptitle(heading, fontsize=10.5, y=1 - 0.12 / height, va="top")
+    figure.suptitle(title, fontsize=10.5, y=1 - 0.12 / height, va="top")
+
+
+def accuracy_axis(axis: Axes, along: Literal["x", "y"] = "y") -> None:
+    """End an axis of accuracies in percent at 0 and 100, ticks included; called when all is drawn."""
+    part = axis.yaxis if along == "y" else axis.xaxis
+    low, high = sorted(part.get_view_interval())
+    low, high = max(0.0, min(low, 99.0)), min(100.0, high)
+    part.axes.set(**{f"{along}lim": (low, high)})
+    part.set_ticks([tick for tick in part.get_majorticklocs() if low <= tick <= high])
+    axis.ticklabel_format(axis=along, useOffset=False)
+
+
+def epoch_axis(axis: Axes) -> None:
+    """Whole epochs at the ticks, also where there is a single one."""
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+
+
+def ends(mean: float, low: float | None, high: float | None) -> tuple[float, float]:
+    """How far an accuracy's interval reaches below and above its mean, in percent: no further than
+    0 and 100 %, and 0 where n = 1 has none. All three are fractions."""
+    if low is None or high is None or math.isnan(low):
+        return (0.0, 0.0)
+    return (100 * (mean - max(0.0, low)), 100 * (min(1.0, high) - mean))
 
 
 def line_handles(group: Group, rows: Iterable[pd.Series]) -> list[Line2D]:
     """The legend of the lines of `rows`; a layer that several modes show stands there once."""
     styles = group.styles()
-    found: dict[str, Line2D] = {}
+    found: dict[tuple[str, ...], Line2D] = {}
     for row in rows:
-        names = {PLAIN: "plain (no mixing)", INPUT: f"input, {row['mode']}"}
+        names = {PLAIN: "plain (no mixing)", INPUT: plainly(f"image mixup, {row['mode']}")}
         name = names.get(row["layer"], layer_label(row["layer"]))
         if row["layer"] == INPUT and row["mode"] == TWO_IMAGES:
             name = "image mixup"
-        color, marker, line = styles[row["setting"]]
-        if name not in found:
-            found[name] = Line2D([], [], color=color, marker=marker, linestyle=line, label=name)
+        color, marker, line = style = styles[row["setting"]]
+        handle = Line2D([], [], color=color, marker=marker, linestyle=line, label=name)
+        found.setdefault((name, *style), handle)
     return list(found.values())
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pandas as pd
 from matplotlib import rc_context
@@ -10,6 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from hiddenmix.report.class_figures import by_class
 from hiddenmix.report.comparison import INPUT
 from hiddenmix.report.curves import calibration, learning_curves, shift_curves
 from hiddenmix.report.drawing import (
@@ -17,16 +19,20 @@ from hiddenmix.report.drawing import (
     MODES,
     PLAIN_STYLE,
     STYLE,
-    TWO_IMAGES,
     Drawing,
     Group,
+    accuracy_axis,
     canvas,
     count,
+    ends,
     finish,
     layer_label,
+    plainly,
     signed,
     spread,
 )
+from hiddenmix.report.lettering import families, file_part
+from hiddenmix.report.outside_figures import outside_points, outside_severity
 from hiddenmix.report.results import Study
 
 _PANELS = 9
@@ -36,12 +42,23 @@ _OTHER_MODE = ("#009E73", "D")
 
 
 def draw(group: Group, study: Study, prefix: str = "") -> Iterator[Drawing]:
-    """A group's figures; those for which the results lack the data are left out."""
-    with rc_context(STYLE):
-        found = [accuracy_by_layer(group, prefix), gain_heat_map(group, prefix)]
-        found += [shift_curves(group, mode, prefix) for mode in group.modes()]
-        found += [learning_curves(group, study, prefix), calibration(group, prefix)]
-    yield from filter(None, found)
+    """A group's figures; those for which the results lack the data are left out.
+
+    `prefix` begins the names of the files where a study has several groups; the group's own name
+    follows it.
+    """
+    name = f"{prefix}{file_part(group.label)}_" if prefix else ""
+    fonts = families(group.words())
+    modes = group.modes()
+    with rc_context(STYLE | {"font.family": fonts}):
+        found = [accuracy_by_layer(group, name), gain_heat_map(group, name)]
+        found += [shift_curves(group, mode, name) for mode in modes]
+        found += [outside_severity(group, mode, name) for mode in modes]
+        found += [outside_points(group, mode, name) for mode in modes]
+        found += [by_class(group, mode, name) for mode in modes]
+        found += [learning_curves(group, study, name), calibration(group, name)]
+    for drawing in filter(None, found):
+        yield replace(drawing, fonts=tuple(fonts))
 
 
 def accuracy_by_layer(group: Group, prefix: str = "") -> Drawing:
@@ -70,23 +87,26 @@ def accuracy_by_layer(group: Group, prefix: str = "") -> Drawing:
             label.set(rotation=35, horizontalalignment="right", rotation_mode="anchor")
     for line in axes:
         line[0].set_ylabel("test accuracy (%)")
+    for axis in panels[: len(alphas)]:
+        accuracy_axis(axis)
     handles = []
     for mode in group.modes():
         color, marker = MODES.get(mode, _OTHER_MODE)
-        handles.append(Line2D([], [], color=color, marker=marker, linestyle="", label=mode))
+        name = plainly(mode)
+        handles.append(Line2D([], [], color=color, marker=marker, linestyle="", label=name))
     for name, (color, _, style) in (
         ("image mixup", IMAGE_STYLE),
         ("plain (no mixing)", PLAIN_STYLE),
     ):
         handles.append(Line2D([], [], color=color, linestyle=style, label=name))
-    finish(figure, f"Accuracy by the layer that is mixed: {group.label}", handles)
+    finish(figure, "Accuracy by the layer that is mixed", group.label, handles)
     return Drawing(
         f"{prefix}accuracy_by_layer",
         "Accuracy by layer",
-        "Each point is a setting: the mean over seeds with its 95 % Student-t interval; layers "
-        "stand by depth. The lines are the two baselines, their bands 95 % intervals. Settings are "
-        "compared in pairs of equal seeds, so where intervals overlap they may still differ: the "
-        "gain's p-value tells.",
+        "Each point is a setting: the mean over seeds with its 95 % Student-t interval, drawn no "
+        "further than 0 and 100 %; layers stand by depth. The lines are the two baselines, their "
+        "bands 95 % intervals. Settings are compared in pairs of equal seeds, so where intervals "
+        "overlap they may still differ: the gain's p-value tells.",
         figure,
     )
 
@@ -95,7 +115,7 @@ def _accuracy_panel(axis: Axes, group: Group, alpha: float, layers: list[str]) -
     baselines = ((group.plain, PLAIN_STYLE), (group.image_mixup(alpha), IMAGE_STYLE))
     for row, (color, _, style) in baselines:
         if row is not None:
-            below, above = _ends(row)
+            below, above = ends(*_interval(row))
             axis.axhline(100 * row["accuracy_mean"], color=color, linestyle=style, zorder=1)
             axis.axhspan(
                 100 * row["accuracy_mean"] - below,
@@ -110,16 +130,17 @@ def _accuracy_panel(axis: Axes, group: Group, alpha: float, layers: list[str]) -
         color, marker = MODES.get(mode, _OTHER_MODE)
         beside = 0.2 * (number - (len(modes) - 1) / 2)
         rows = group.at(mode, alpha)
-        ends = [_ends(row) for row in rows]
+        reach = [ends(*_interval(row)) for row in rows]
         axis.errorbar(
             [layers.index(row["layer"]) + beside for row in rows],
             [100 * row["accuracy_mean"] for row in rows],
-            yerr=[[below for below, _ in ends], [above for _, above in ends]],
+            yerr=[[below for below, _ in reach], [above for _, above in reach]],
             color=color,
             marker=marker,
             linestyle="",
             capsize=2.5,
             elinewidth=1.1,
+            clip_on=False,  # or a marker at 100 % would be halved
         )
         counts += [row["n"] for row in rows]
     axis.set_title(f"α = {alpha:g}   ({count(counts)})")
@@ -127,10 +148,8 @@ def _accuracy_panel(axis: Axes, group: Group, alpha: float, layers: list[str]) -
     axis.grid(visible=False, axis="x")
 
 
-def _ends(row: pd.Series) -> tuple[float, float]:
-    """The interval's lengths below and above the mean, in percent; 0 where n = 1 has none."""
-    mean, low, high = (row[f"accuracy_{end}"] for end in ("mean", "low", "high"))
-    return (0.0, 0.0) if math.isnan(low) else (100 * (mean - low), 100 * (high - mean))
+def _interval(row: pd.Series) -> tuple[float, float, float]:
+    return (row["accuracy_mean"], row["accuracy_low"], row["accuracy_high"])
 
 
 def gain_heat_map(group: Group, prefix: str = "") -> Drawing | None:
@@ -157,8 +176,8 @@ def gain_heat_map(group: Group, prefix: str = "") -> Drawing | None:
             y, x = layers.index(row["layer"]), alphas.index(row["alpha"])
             values[y][x] = gain = 100 * float(row["gain_mean"])
             if math.isnan(gain):
-                image = row["layer"] == INPUT and mode == TWO_IMAGES
-                text, color = "baseline" if image else "no pair", "black"
+                baseline = row["layer"] == INPUT and row["baseline"] == row["setting"]
+                text, color = "baseline" if baseline else "no pair", "black"
             else:
                 text = signed(gain) + "*" * (int(row["p_value"] < 0.05) + int(row["p_holm"] < 0.05))
                 color = "white" if abs(gain) > 0.62 * largest else "black"
@@ -171,10 +190,10 @@ def gain_heat_map(group: Group, prefix: str = "") -> Drawing | None:
         axis.grid(visible=False)
         axis.spines[:].set_visible(False)
         pairs = count(rows.loc[rows["mode"] == mode, "gain_n"].dropna())
-        axis.set_title(f"{mode}   ({pairs} pairs)")
+        axis.set_title(f"{plainly(mode)}   ({pairs} pairs)")
     axes[0][0].set_ylabel("mixed layer")
     _color_bar(figure, axes[0][-1], picture)
-    finish(figure, f"Gain over image mixup: {group.label}")
+    finish(figure, "Gain over image mixup", group.label)
     figure.text(
         0.5,
         0.12 / figure.get_figheight(),
@@ -185,8 +204,8 @@ def gain_heat_map(group: Group, prefix: str = "") -> Drawing | None:
     return Drawing(
         f"{prefix}gain_heat_map",
         "Gain over image mixup, layer × α",
-        "Percentage points of accuracy over image mixup with the same α, the mean of the "
-        "differences paired by seed: blue and + is better, red and − worse. One star: paired "
+        "Percentage points of accuracy over image mixup of as many images with the same α, the mean "
+        "of the differences paired by seed: blue and + is better, red and − worse. One star: paired "
         "t-test p < 0.05; two: also after Holm's correction over the whole table. Grey: not run.",
         figure,
     )

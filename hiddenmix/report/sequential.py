@@ -8,12 +8,13 @@ trials) gives every look a smaller level, so that all of them together err in 5 
 
 which makes the levels nearly equal, as Pocock's are (1977, Group sequential methods in the design
 and analysis of clinical trials). Levels like those of O'Brien & Fleming (1979) would keep almost
-all for the end: at 6 seeds a p below 0.000001, where a seed more costs a training of every setting.
+all for the end, asking for p = 0.000001 at 6 seeds, where a seed more costs a training of each
+setting.
 
 The seeds are taken for the whole information. With the test set fixed, each further seed adds less
 than that; neighbouring looks are then more alike than assumed, and the error is smaller than 5 %
-(tested). The levels are nominal p, to be met by t-tests, as in Jennison & Turnbull (2000), Group
-Sequential Methods with Applications to Clinical Trials, sections 3.8, 4.4 and 7.2.
+(tested). The levels are of a normal distribution and met by the p of t-tests; Jennison & Turnbull
+(2000), Group Sequential Methods with Applications to Clinical Trials, chapter 7.
 """
 
 import math

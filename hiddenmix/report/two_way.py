@@ -72,6 +72,8 @@ class Gain:
     """Standard error of `mean` for new seeds and new test images."""
     seed_error: float | None = None
     """Standard error of `mean` for new seeds and this test set."""
+    differing: int | None = None
+    """Test images on which the two methods differ with any seed; the rest of N tell nothing."""
 
     def half_width(self, confidence: float) -> float | None:
         """Of the headline interval at `confidence` in (0, 1); None where there is none."""
@@ -128,6 +130,7 @@ def two_way(d: ArrayLike) -> Gain:
         variance_rest=squares.rest,
         error=error,
         seed_error=math.sqrt(squares.seeds / (n * images)),
+        differing=int(np.any(np.abs(values) > _ROUNDING, axis=0).sum()),
     )
     half, half90 = found.half_width(0.95), found.half_width(0.9)
     assert half is not None

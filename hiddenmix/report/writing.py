@@ -1,6 +1,7 @@
 """Writes a study's report: the tables as CSV, and a folder with report.md, verdict.json and figures."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -68,7 +69,7 @@ def write(study: Study, found: Findings, title: str | None, output: Path | None 
         _tables(study, found.table, output or study.folder)
         if output is not None:
             atomic.write_bytes(folder / ANSWERS, found.answers.content())
-        figures, drawn = _figures(study, found.table, folder)
+        figures, drawn = _figures(study, found, folder)
         _remove_stale(folder, drawn)
         heading = clean(title or study.folder.resolve().name)
         # What json cannot hold is absent: the findings hold finite numbers, texts and None alone.
@@ -102,33 +103,48 @@ def _tables(study: Study, table: pd.DataFrame, folder: Path) -> Path:
     return path
 
 
-def _figures(study: Study, table: pd.DataFrame, folder: Path) -> tuple[list[str], set[str]]:
+def _figures(study: Study, findings: Findings, folder: Path) -> tuple[list[str], set[str]]:
     """Save every figure; the report's lines that show and explain them, and the files' names."""
-    from hiddenmix.report.drawing import groups
+    from hiddenmix.report.drawing import Drawing, groups
+    from hiddenmix.report.factor_figure import factor_figure
     from hiddenmix.report.figures import draw
 
     lines: list[str] = []
     drawn: set[str] = set()
-    found = groups(study, table)
+
+    def add(drawing: Drawing, heading: str) -> None:
+        for suffix in ("png", "svg"):
+            drawn.add(f"{drawing.name}.{suffix}")
+            atomic.write_bytes(folder / f"{drawing.name}.{suffix}", drawing.save(suffix))
+        lines.extend([f"{heading} {escaped(drawing.heading)}", ""])
+        lines.extend([f"![{escaped(drawing.heading)}]({drawing.name}.png)", ""])
+        lines.extend([f"{drawing.reading} ([SVG]({drawing.name}.svg))", ""])
+
+    places = dict.fromkeys((effect.title, effect.model) for effect in findings.effects)
+    for number, place in enumerate(list(places)[:_GROUPS], start=1):
+        own = [each for each in findings.effects if (each.title, each.model) == place]
+        name = "factors" if len(places) == 1 else f"{number}_factors"
+        if drawing := factor_figure(own, name):
+            add(drawing, "##")
+    found = groups(study, findings.table)
     for number, group in enumerate(found[:_GROUPS], start=1):
         if len(found) > 1:
             lines += [f"## {escaped(group.label)}", ""]
         for drawing in draw(group, study, f"{number}_" if len(found) > 1 else ""):
-            for suffix in ("png", "svg"):
-                drawn.add(f"{drawing.name}.{suffix}")
-                atomic.write_bytes(folder / f"{drawing.name}.{suffix}", drawing.save(suffix))
-            heading = "###" if len(found) > 1 else "##"
-            lines += [f"{heading} {drawing.heading}", ""]
-            lines += [f"![{drawing.heading}]({drawing.name}.png)", ""]
-            lines += [f"{drawing.reading} ([SVG]({drawing.name}.svg))", ""]
+            add(drawing, "###" if len(found) > 1 else "##")
     if len(found) > _GROUPS:
         lines += [f"{len(found) - _GROUPS} more groups of settings stand in the tables alone.", ""]
     return lines, drawn
 
 
 def _remove_stale(folder: Path, drawn: set[str]) -> None:
-    """Delete the figures of an earlier report: the folder holds what report.md names."""
-    for suffix in ("png", "svg"):
-        for path in folder.glob(f"*.{suffix}"):
-            if path.name not in drawn and path.is_file() and not path.is_symlink():
-                path.unlink()
+    """Delete the figures of an earlier report that this one does not draw: those that the report.md
+    still in `folder` names. A user's own pictures stay."""
+    try:
+        former = (folder / "report.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return
+    for name in set(re.findall(r"\]\(([\w.=+-]+\.(?:png|svg))\)", former)) - drawn:
+        path = folder / name
+        if path.is_file() and not path.is_symlink():
+            path.unlink()

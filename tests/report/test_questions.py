@@ -286,12 +286,14 @@ def test_verdict_json_holds_the_report_for_machines(tmp_path: Path) -> None:
 def test_no_stale_figure_is_left_in_the_folder(tmp_path: Path) -> None:
     write_answers(tmp_path, grid("input", "conv1"), range(2), 50, chance)
     path = write_report(tmp_path)
-    (path.parent / "2_old.png").write_bytes(b"")
-    (path.parent / "notes.txt").write_text("the user's own")
+    assert (path.parent / "factors.png").is_file()
+    for name in ("2_old.png", "mine.png"):
+        (path.parent / name).write_bytes(b"")
+    path.write_text(path.read_text() + "![](2_old.png)")  # as an earlier report named it
     write_report(tmp_path)
     names = {each.name for each in path.parent.iterdir()}
     assert "2_old.png" not in names
-    assert "notes.txt" in names
+    assert "mine.png" in names  # the user's own
 
 
 def test_the_questions_table_has_one_row_each(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_settings_that_differ_elsewhere_are_never_pooled(tmp_path: Path) -> None
     text = write_report(tmp_path).read_text()
     assert "differs in" in text
     assert "## Digits, cnn, optimizer.lr=0.1" in text
-    assert (tmp_path / "report" / "2_gain_heat_map.png").is_file()
+    assert (tmp_path / "report" / "2_digits_cnn_optimizer.lr_0.1_gain_heat_map.png").is_file()
 
 
 def test_settings_that_nothing_tells_apart_show_their_key(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_report_begins_with_verdict_command_and_commit(tmp_path: Path) -> None:
     text = path.read_text()
     lines = text.splitlines()
     assert lines[0] == "# A \\*made\\* study \\| of &lt;nothing>"
-    assert re.match(r"\*\*(Supported|Contradicted|Undecided)\*\*: ", lines[2])
+    assert re.match(r"\*\*(Supported|Contradicted|Undecided)\*\* \(", lines[2])
     assert "Reproduce it at commit `abc123` with uncommitted changes:" in lines[:9]
     assert command in lines[:12]
     assert "cpu, threads: 2, torch 2.11.0, Python 3.11.2 (25)" in text

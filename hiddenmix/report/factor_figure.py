@@ -1,0 +1,57 @@
+"""The figure of the factors: what each choice does by itself, with its interval."""
+
+from collections.abc import Sequence
+
+from matplotlib import rc_context
+
+from hiddenmix.report.drawing import STYLE, Drawing, canvas, finish
+from hiddenmix.report.factors import Effect
+from hiddenmix.report.lettering import families, readable
+
+_MOST = 40
+"""Effects that are drawn; the table has all."""
+
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#882255")
+
+
+def factor_figure(effects: Sequence[Effect], name: str) -> Drawing | None:
+    """A row for each effect of one data set and network: its mean and 95 % interval, in points."""
+    shown = effects[:_MOST]
+    if not shown:
+        return None
+    first = shown[0]
+    labels = [readable(f"{e.factor}: {e.level} against {e.reference}") for e in shown]
+    factors = list(dict.fromkeys(effect.factor for effect in shown))
+    fonts = families(" ".join([*labels, first.title, first.model]))
+    with rc_context(STYLE | {"font.family": fonts}):
+        longest = max(map(len, labels))
+        height = 0.32 * len(shown) + 0.2
+        figure, [[axis]] = canvas([height], 1, width=4.2, left=0.5 + 0.075 * longest)
+        axis.axvline(0, color="#777777", linewidth=0.8)
+        for row, effect in enumerate(shown):
+            gain = effect.gain
+            low = gain.low if gain.low is not None else gain.seed_low
+            high = gain.high if gain.high is not None else gain.seed_high
+            mean = 100 * gain.mean
+            around = None
+            if low is not None and high is not None:
+                around = [[mean - 100 * low], [100 * high - mean]]
+            color = _COLORS[factors.index(effect.factor) % len(_COLORS)]
+            axis.errorbar([mean], [row], xerr=around, color=color, marker="o", capsize=2.5)
+        axis.set_yticks(range(len(shown)), labels)
+        axis.set_ylim(len(shown) - 0.5, -0.5)
+        axis.grid(visible=False, axis="y")
+        axis.set_xlabel("effect on accuracy (percentage points)")
+        counts = f"n = {first.gain.seeds} seeds"
+        if first.gain.images:
+            counts += f", N = {first.gain.images:,} images"
+        finish(figure, f"Factors ({counts})", f"{first.title}, {first.model}")
+    more = f" {len(effects) - _MOST} more stand in the table alone." if len(effects) > _MOST else ""
+    return Drawing(
+        name,
+        f"Factors: {first.title}, {first.model}",
+        "The mean effect of each level against its reference, over all pairs of settings that differ in "
+        f"nothing else, with its 95 % interval for new seeds and new test images.{more}",
+        figure,
+        tuple(fonts),
+    )
