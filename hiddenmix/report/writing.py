@@ -17,6 +17,9 @@ from hiddenmix.report.tables import escaped
 from hiddenmix.system import atomic
 from hiddenmix.terminal import clean
 
+_LARGE = 100_000
+"""Bytes of an SVG figure beyond which a published report has the PNG alone."""
+
 _GROUPS = 3
 """Data sets, networks and variants that get figures of their own."""
 
@@ -69,7 +72,7 @@ def write(study: Study, found: Findings, title: str | None, output: Path | None 
         _tables(study, found.table, output or study.folder)
         if output is not None:
             atomic.write_bytes(folder / ANSWERS, found.answers.content())
-        figures, drawn = _figures(study, found, folder)
+        figures, drawn = _figures(study, found, folder, published=output is not None)
         _remove_stale(folder, drawn)
         heading = clean(title or study.folder.resolve().name)
         # What json cannot hold is absent: the findings hold finite numbers, texts and None alone.
@@ -103,7 +106,9 @@ def _tables(study: Study, table: pd.DataFrame, folder: Path) -> Path:
     return path
 
 
-def _figures(study: Study, findings: Findings, folder: Path) -> tuple[list[str], set[str]]:
+def _figures(
+    study: Study, findings: Findings, folder: Path, *, published: bool
+) -> tuple[list[str], set[str]]:
     """Save every figure; the report's lines that show and explain them, and the files' names."""
     from hiddenmix.report.drawing import Drawing, groups
     from hiddenmix.report.factor_figure import factor_figure
@@ -113,12 +118,18 @@ def _figures(study: Study, findings: Findings, folder: Path) -> tuple[list[str],
     drawn: set[str] = set()
 
     def add(drawing: Drawing, heading: str) -> None:
+        link = ""
         for suffix in ("png", "svg"):
+            content = drawing.save(suffix)
+            if suffix == "svg":
+                if published and len(content) > _LARGE:
+                    continue
+                link = f" ([SVG]({drawing.name}.svg))"
             drawn.add(f"{drawing.name}.{suffix}")
-            atomic.write_bytes(folder / f"{drawing.name}.{suffix}", drawing.save(suffix))
+            atomic.write_bytes(folder / f"{drawing.name}.{suffix}", content)
         lines.extend([f"{heading} {escaped(drawing.heading)}", ""])
         lines.extend([f"![{escaped(drawing.heading)}]({drawing.name}.png)", ""])
-        lines.extend([f"{drawing.reading} ([SVG]({drawing.name}.svg))", ""])
+        lines.extend([drawing.reading + link, ""])
 
     places = dict.fromkeys((effect.title, effect.model) for effect in findings.effects)
     for number, place in enumerate(list(places)[:_GROUPS], start=1):

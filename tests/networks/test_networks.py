@@ -153,7 +153,7 @@ def test_a_projections_gradient_is_right_however_narrow(inputs: int, batch: int,
         shortcut = PreactBlock(inputs, 2 * inputs, 2).shortcut
     assert isinstance(shortcut, nn.Conv2d)
     layout = torch.channels_last
-    shortcut = shortcut.to(memory_format=layout)  # type: ignore[call-overload]
+    shortcut = shortcut.to(memory_format=layout)
     generator = torch.Generator().manual_seed(0)
     maps = torch.randn(batch, inputs, side, side, generator=generator)
     x = maps.clone(memory_format=layout).requires_grad_()
