@@ -57,7 +57,7 @@ def test_one_setting_beside_its_baselines(
 ) -> None:
     folder, done = one
     assert done.returncode == 0, done.stderr
-    assert "6 networks, 0 already there, 6 to train" in done.stdout
+    assert "8 networks, 0 already there, 8 to train" in done.stdout
     for words in ("none", "input", "conv1", "triplet", "gain"):
         assert words in done.stdout
     assert (
@@ -67,10 +67,15 @@ def test_one_setting_beside_its_baselines(
     settings = {(r["layer"], r["mode"], r["alpha"], r["seed"]) for r in found.values()}
     assert settings == {
         (*setting, seed)
-        for setting in (("none", None, None), ("input", "siamese", 1.0), ("conv1", "triplet", 1.0))
+        for setting in (
+            ("none", None, None),
+            ("input", "siamese", 1.0),
+            ("input", "triplet", 1.0),
+            ("conv1", "triplet", 1.0),
+        )
         for seed in (0, 1)
     }
-    assert len(found) == 6
+    assert len(found) == 8
     names = {"config.yaml", "metrics.jsonl", "result.json", "model.safetensors"}
     names |= {"predictions.safetensors"}
     for name, result in found.items():
@@ -93,7 +98,11 @@ def test_summary_pairs_by_seed(one: tuple[Path, subprocess.CompletedProcess[str]
     columns = "dataset,model,layer,mode,alpha,n,accuracy_mean,accuracy_low,accuracy_high,gain_mean,"
     columns += "gain_low,gain_high,p_value"
     assert ",".join(table.columns).startswith(columns)
-    accuracy = {(r["layer"], r["seed"]): r["test"]["accuracy"] for r in results(folder).values()}
+    accuracy = {
+        (r["layer"], r["seed"]): r["test"]["accuracy"]
+        for r in results(folder).values()
+        if r["mode"] == "triplet"
+    }
     row = table[table["layer"] == "conv1"].iloc[0]
     gains = [accuracy["conv1", seed] - accuracy["input", seed] for seed in (0, 1)]
     assert row["n"] == 2
@@ -109,8 +118,8 @@ def test_done_cells_are_not_trained_again_and_two_runs_agree(
     }
     again = run(folder, "layer=conv1", "mode=triplet", "repeats=2", *TINY)
     assert again.returncode == 0, again.stderr
-    assert "6 networks, 6 already there, 0 to train" in again.stdout
-    assert again.stdout.count("already there, accuracy") == 6
+    assert "8 networks, 8 already there, 0 to train" in again.stdout
+    assert again.stdout.count("already there, accuracy") == 8
     assert {path: path.stat().st_mtime_ns for path in before} == before
     other = run(tmp_path, "layer=conv1", "mode=triplet", "repeats=1", *TINY)
     assert other.returncode == 0, other.stderr
@@ -285,5 +294,5 @@ def test_the_rest_is_estimated_after_the_second_network(
 ) -> None:
     lines = one[1].stdout.splitlines()
     [place] = [number for number, line in enumerate(lines) if line.startswith("about ")]
-    assert "[2/6]" in lines[place - 1]
-    assert lines[place].endswith("for the 4 networks to come")
+    assert "[2/8]" in lines[place - 1]
+    assert lines[place].endswith("for the 6 networks to come")

@@ -74,15 +74,15 @@ PLACES = [
     *map(_linked, ("cells", "locks", "hydra", "comparison", "report")),
     Bad(
         "study of an older version",
-        "study=default has format 0, this program writes 1",
+        "study=default has format 1, this program writes 2",
         before=Before.FINISHED,
-        prepare=_study_json({"format": 0, "commands": []}),
+        prepare=_study_json({"format": 1, "commands": []}),
     ),
     Bad(
         "study of a newer version",
-        "study=default has format 2, this program writes 1",
+        "study=default has format 3, this program writes 2",
         before=Before.FINISHED,
-        prepare=_study_json({"format": 2}),
+        prepare=_study_json({"format": 3}),
     ),
     Bad(
         "study.json is cut",

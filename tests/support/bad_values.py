@@ -89,7 +89,9 @@ VALUES = [
     _value("seed=1.5", "seed" + _NUMBER),
     _value("seed=" + "1" * 400, "seed" + _NUMBER, name="seed of 400 digits"),
     _value("seed=" + "1" * 5000, "4300 digits", name="seed of 5000 digits"),
-    _value("repeats=0", "repeats" + _NUMBER),
+    _value(
+        "repeats=0", "repeats=0 is not allowed\n  allowed: auto, or a whole number from 1 to 10000"
+    ),
     _value("repeats=2", "seed \\+ repeats", "seed=4294967295", name="repeats beyond the seeds"),
     _value("epochs=0", "epochs" + _NUMBER),
     _value("epochs=1e9", "epochs=1e9 is not allowed"),
