@@ -20,9 +20,8 @@ FEWEST = 6
 claim of equality should not rest on less than a claim of a difference."""
 
 FEWEST_IMAGES = 10
-"""Test images on which the two methods differ, for any word but undecided. A mean of fewer is not
-near a normal distribution: of 360 images and networks that are right on 99.5 %, a gain of 0.5 points
-would be called equal within 0.5 in 12 % of studies (docs/statistics.md)."""
+"""Test images on which the two methods differ, for any word but undecided: the mean of fewer is not
+near a normal distribution (docs/statistics.md, "Choices")."""
 
 # As good as any number, and its square a whole number of 64 bits.
 _MOST = 10**9
@@ -81,8 +80,9 @@ def equality_p(gain: Gain, margin: float) -> float | None:
     """The larger p of the two one-sided tests of |true gain| >= margin (Schuirmann 1987).
 
     The margin is taken half a test image smaller, a continuity correction as with any count: without
-    it 5.3 % of studies whose true gain is the margin come out equal. Below 0.05 where the 90 %
-    interval lies within that; None where there is no interval. ValueError: a margin below 0.
+    it up to 10 % of studies on 360 images whose true gain is the margin come out equal. Below 0.05
+    where the 90 % interval lies within that; None where there is no interval. ValueError: a margin
+    below 0.
     """
     inside = _inside(margin, gain.images)
     p_value = gain.p_of(math.copysign(inside, gain.mean))
