@@ -30,7 +30,9 @@ def benchmark(*arguments: str) -> str:
 def test_the_benchmark_measures_every_contestant(tmp_path: Path) -> None:
     file = tmp_path / "numbers.json"
     sweep = ["--sweep", "layer=input,conv1", "epochs=1", "repeats=1", "baseline=false"]
-    shown = benchmark("speed", *TINY, "--decode=120", "--memory", "40", "--json", str(file), *sweep)
+    shown = benchmark(
+        "speed", *TINY, "--decode=120", "--memory", "1200", "--json", str(file), *sweep
+    )
     assert "trainer, plain" in shown
     found = json.loads(file.read_text())
     assert found.keys() >= {"environment", "paper", "seconds", "ratios", "one_offs", "memory"}
