@@ -4,7 +4,7 @@ The rule itself stands in `decision.py`; the questions in `questions.py`.
 """
 
 from hiddenmix.report.answers import CLEAN, SHIFTS
-from hiddenmix.report.decision import FEWEST, Need, Way
+from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, Need, Way
 from hiddenmix.report.questions import Question
 from hiddenmix.report.tables import code, escaped, p_text, points
 from hiddenmix.report.two_way import Gain
@@ -80,6 +80,11 @@ def _remarks(question: Question, gain: Gain) -> str:
         text += f" Left out, as parts of the grid are missing: seeds {_listed(question.left_out)}."
     if gain.seeds == 1:
         text += " One seed gives no interval."
+    if gain.differing is not None and gain.differing < FEWEST_IMAGES:
+        text += (
+            f" The methods differ on {gain.differing} test images, and a verdict needs at least "
+            f"{FEWEST_IMAGES}."
+        )
     return text
 
 

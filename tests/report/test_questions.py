@@ -304,3 +304,17 @@ def test_the_questions_table_has_one_row_each(tmp_path: Path) -> None:
     assert "Seeds cover initial weights" in text
     write_cell(tmp_path, made_result("conv2", "siamese", 1.0, 0))  # a layer without a question
     assert [each.layer for each in found(tmp_path).questions] == ["conv1", "conv1"]
+
+
+def test_too_few_differing_images_are_said(tmp_path: Path) -> None:
+    """Six seeds that agree on three images of 100: undecided, with the reason."""
+    right = np.ones(100, bool)
+    for seed in range(6):
+        for layer in ("input", "conv1"):
+            answered = right.copy()
+            answered[:3] = layer == "conv1"
+            write_answered(tmp_path, made_result(layer, "siamese", 1.0, seed), answered)
+    question = clean_question(tmp_path)
+    assert question.word == "undecided"
+    text = spoken(question, 0.005)
+    assert "The methods differ on 3 test images, and a verdict needs at least 10." in text
