@@ -28,6 +28,7 @@ from hiddenmix.config import (
     show,
     sweep_jobs,
 )
+from hiddenmix.system import start_server
 from hiddenmix.terminal import VERSION, guarded
 
 _BASIC = "hydra._internal.core_plugins.basic_"
@@ -77,6 +78,9 @@ def _leave_on_error(action: Any) -> Any:
 
 
 def _check(configs: list[Config], *, load: bool) -> None:
+    if configs[0].workers != 1 and configs[0].device in ("auto", "cpu"):
+        # While this process loads torch and the data, the one that workers come from does so too.
+        start_server(("hiddenmix.study.worker", "torch._dynamo"))
     # Imported here, as all that loads torch, so that --help and completion answer at once.
     from hiddenmix.study import check_requests, load_data
 

@@ -93,10 +93,10 @@ def outcome(study: Path) -> dict[str, Any]:
     cells = {}
     for folder in sorted((study / "cells").iterdir()):
         result = json.loads((folder / "result.json").read_text())
-        for part, key in (("config", "study"), ("config", "checkpoint_seconds")):
-            del result[part][key]
-        for part, key in (("train", "seconds"), ("train", "images_per_second")):
-            del result[part][key]
+        for key in ("study", "checkpoint_seconds", "workers"):
+            del result["config"][key]
+        for key in ("seconds", "images_per_second"):
+            del result["train"][key]
         del result["environment"], result["command"]
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         for line in lines:

@@ -37,6 +37,8 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "seed": (0, 2**32 - 1, True),
     "repeats": (1, 10_000, True),
     "max_repeats": (6, 10_000, True),
+    "workers": (1, 1024, True),
+    "threads": (1, 1024, True),
     "margin": (0, 100, False),
     "epochs": (1, 1_000_000, True),
     "batch_size": (2, 1_000_000, True),
@@ -65,6 +67,8 @@ _WHOLE = (
         "seed",
         "repeats",
         "max_repeats",
+        "workers",
+        "threads",
         "epochs",
         "batch_size",
         "evaluate_every",
@@ -79,6 +83,9 @@ _WHOLE = (
     ),
 )
 
+_AUTO = ("repeats", "workers")
+"""Numbers that may be `auto` instead."""
+
 _LISTS = ("model.channels", "optimizer.milestones", "optimizer.betas")
 
 
@@ -90,7 +97,7 @@ def allowed(key: str) -> str:
         low, high, inclusive = _RANGES[key]
         kind = "whole number" if key in _WHOLE else "number"
         text = f"a {kind} {'from' if inclusive else 'above'} {low:g} to {high:.10g}"
-        return f"auto, or {text}" if key == "repeats" else text
+        return f"auto, or {text}" if key in _AUTO else text
     return {
         "layer": "none, input, a layer's name, or a list such as [input,conv1]",
         "compile": "auto, true, false",
@@ -114,11 +121,12 @@ def check(config: Config) -> None:
     for key, choices in _CHOICES.items():
         if _value(config, key) not in choices:
             raise ConfigError(key, _value(config, key), allowed(key))
-    if config.repeats != "auto" and type(config.repeats) is not int:
-        raise ConfigError("repeats", config.repeats, allowed("repeats"))
+    for key in _AUTO:
+        if _value(config, key) != "auto" and type(_value(config, key)) is not int:
+            raise ConfigError(key, _value(config, key), allowed(key))
     for key, (low, high, inclusive) in _RANGES.items():
         value = _value(config, key)
-        if key == "repeats" and value == "auto":
+        if key in _AUTO and value == "auto":
             continue
         numbers = value if isinstance(value, list) else [value]
         # An interpolation may put anything in the place of a list.

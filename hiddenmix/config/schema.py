@@ -242,6 +242,13 @@ class Config:
     device: str = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:<number>`."""
 
+    workers: Any = "auto"
+    """How many networks are trained at once: `auto` takes one for each GPU, or for each `threads` of the
+    physical cores, as far as memory allows. Results are the same to the bit for any number."""
+
+    threads: int = 1
+    """CPU threads of each network. Another number rounds differently: slightly other results."""
+
     evaluation: str = "clean"
     """After training: `clean` test images, or `full` for shifted and adversarial ones too."""
 

@@ -24,15 +24,16 @@ def announce(
     study: Path,
     cells: list[Cell],
     device: torch.device,
+    workers: int,
     data: Sequence[tuple[Whole, str]],
 ) -> None:
-    """Say what will be trained, where, and on which `data`, each with its title."""
+    """Say what will be trained, where, by how many `workers`, and on which `data`, each with its
+    title."""
     results = [found for cell in cells if (found := cell.result()) is not None]
     there = len(results)
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     display.say(
         f"study {study}: {len(cells)} networks, {there} already there, {len(cells) - there} to "
-        f"train on {device_name(device)}{threads}"
+        f"train on {device_name(device)}{_hands(device, workers)}"
     )
     for whole, title in {id(each[0]): each for each in data}.values():
         train, test = len(whole.train.labels), len(whole.test.labels)
@@ -50,6 +51,14 @@ def announce(
         )
     for line in dict.fromkeys(choose_form(cell.config, device).text for cell in cells):
         display.say(line)
+
+
+def _hands(device: torch.device, workers: int) -> str:
+    threads = torch.get_num_threads()
+    each = f"{threads} thread{'s' if threads > 1 else ''}"
+    if device.type != "cpu":
+        return f", {workers} workers" if workers > 1 else ""
+    return f", {workers} workers of {each}" if workers > 1 else f", {each}"
 
 
 def _warn_of_other_data(display: Display, study: Path, cells: list[Cell]) -> None:

@@ -13,6 +13,8 @@ _MIXING_KEYS = ("mode", "alpha", "lam", "partners", "originals")
 _NO_TRAINING = (
     "study",
     "device",
+    "workers",
+    "threads",
     "evaluation",
     "evaluation_images",
     "evaluate_every",

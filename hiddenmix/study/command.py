@@ -2,13 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
 from hiddenmix.config import Config
 from hiddenmix.data import OutsideSet
 from hiddenmix.system import Interrupts
-from hiddenmix.terminal import Display
+
+
+class Progress(Protocol):
+    """What the training of a cell tells of itself; see `Display`."""
+
+    def say(self, text: str) -> None:
+        """One line, as it is."""
+
+    def begin(self, name: str, epochs: int, start: int, step: int = 0) -> None:
+        """A network begins, or goes on."""
+
+    def epoch(self, name: str, number: int, epochs: int, loss: float, rate: float) -> None:
+        """An epoch is done."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +30,7 @@ class Run:
 
     command: str
     device: torch.device
-    display: Display
+    display: Progress
     interrupts: Interrupts
     outside: Callable[[Config], list[OutsideSet]]
     """The outside sets of a configuration, opened."""

@@ -45,6 +45,9 @@ def check_requests(configs: Sequence[Config]) -> None:
     """Refuse, before anything is loaded or written, what the configurations' own checks cannot see:
     data that is not there, an unknown layer or device, a folder that cannot be written. Raises
     `UserError`."""
+    for key in ("device", "workers", "threads"):
+        if len(values := {getattr(config, key) for config in configs}) > 1:
+            raise ConfigError(key, sorted(values, key=str), "one value for all jobs of a command")
     descriptions: dict[str, Description] = {}
     for config in configs:
         choose_device(config.device, 0)

@@ -1,26 +1,29 @@
 """Runs what a command asks for: plans the cells of a study, trains those that lack, shows the table."""
 
 import shlex
-import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+import torch
 from rich.console import Console
 
+from hiddenmix import data as data_room
 from hiddenmix.config import Config, layers
-from hiddenmix.study import failures as failure_room
 from hiddenmix.study.announcement import announce, warn_of_disguises
-from hiddenmix.study.cell_training import CellError, train_cell
 from hiddenmix.study.cells import data_title
 from hiddenmix.study.command import Run
 from hiddenmix.study.devices import choose_device
 from hiddenmix.study.environment import environment
 from hiddenmix.study.loaded_data import LoadedData
 from hiddenmix.study.looking import look, looks
-from hiddenmix.study.measuring import add_evaluation, lacking
+from hiddenmix.study.measuring import lacking
 from hiddenmix.study.planning import check_requests, make_plan, question_alone
+from hiddenmix.study.shared_data import SharedWhole
 from hiddenmix.study.store import OUTPUTS, Cell, record_command
+from hiddenmix.study.worker import Job
+from hiddenmix.study.workers import Here, Team, Workers, how_many
 from hiddenmix.system import Interrupts
-from hiddenmix.terminal import Display, clean, duration
+from hiddenmix.terminal import Display
 
 WAIT_SECONDS = 1.0
 """Between two looks at a cell that another process trains."""
@@ -33,6 +36,8 @@ def run(configs: Sequence[Config], command: Sequence[str], job: int = 0) -> int:
     """
     console = Console(highlight=False)
     check_requests(configs)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(configs[0].threads)
     studies: dict[str, list[Config]] = {}
     for config in configs:
         studies.setdefault(config.study, []).append(config)
@@ -45,6 +50,7 @@ def run(configs: Sequence[Config], command: Sequence[str], job: int = 0) -> int:
             ]
     finally:
         LoadedData.clear()
+        torch.set_num_threads(threads)
     return max(codes)
 
 
@@ -92,12 +98,15 @@ def _run_study(
                 "cells": list(plan.cells),
             },
         )
-        display = Display(console, len(cells))
+        lacks = sum(_lacks(cell) for cell in cells)
+        number = how_many(configs[0], device, lacks)
+        display = Display(console, len(cells), max(number, 1))
         data = [(loaded.whole(each.dataset), data_title(each)) for each in configs]
-        announce(display, study, cells, device, data)
+        announce(display, study, cells, device, number, data)
         warn_of_disguises(display, plan)
         run = Run(command, device, display, interrupts, loaded.outside)
-        failures = _train_all(cells, loaded, run)
+        with _team(number, configs, loaded, run, display) as team:
+            failures = _train_all(cells, team, display, interrupts)
         if seeds is not None and (failures or look(study, plan, display)):
             break
     # Imported here: pandas and scipy take a second that no refused command should wait for.
@@ -107,94 +116,64 @@ def _run_study(
     return 1 if failures or not written else 0
 
 
-def _train_all(cells: list[Cell], loaded: LoadedData, run: Run) -> dict[str, str]:
+def _lacks(cell: Cell) -> bool:
+    known = cell.result()
+    full = cell.config.evaluation == "full"
+    return known is None or lacking(cell, known, full) is not None
+
+
+def _train_all(
+    cells: list[Cell], team: Team, display: Display, interrupts: Interrupts
+) -> dict[str, str]:
     """Train every cell that is not done and that no other process trains, then wait for the others.
 
     Returns the failures, by cell id.
     """
     failures: dict[str, str] = {}
     elsewhere: set[str] = set()
-    with run.display.shown():
+    with display.shown():
         waiting = cells
         patience = 0.0
         while waiting:
-            busy = []
-            for cell in waiting:
-                with cell.locked(timeout=patience) as mine:
-                    if not mine:
-                        busy.append(cell)
-                        elsewhere.add(cell.id)
-                    elif cell.id in elsewhere and (failure := cell.failure()) is not None:
-                        # Another process has tried it a moment ago; the next command will again.
-                        failures[cell.id] = clean(failure.get("message"), 500)
-                        _end_failed(cell, failures, run)
-                    else:
-                        _train_one(cell, loaded, run, failures)
-                run.interrupts.check()
+            busy = set()
+            for outcome in team.attempts(waiting, elsewhere, patience):
+                if outcome.state == "busy":
+                    busy.add(outcome.cell)
+                    continue
+                text = outcome.text
+                if outcome.state == "failed":
+                    failures[outcome.cell] = text
+                    text = f"failed: {text}"
+                display.end(outcome.cell, text, trained=outcome.trained)
+            interrupts.check()
+            elsewhere |= busy
             if busy and len(busy) == len(waiting) and patience == 0:
-                run.display.say(f"waiting for {len(busy)} networks that another process trains")
+                display.say(f"waiting for {len(busy)} networks that another process trains")
             patience = WAIT_SECONDS if len(busy) == len(waiting) else 0.0
-            waiting = busy
+            waiting = [cell for cell in waiting if cell.id in busy]
     return failures
 
 
-def _train_one(cell: Cell, loaded: LoadedData, run: Run, failures: dict[str, str]) -> None:
-    known = cell.result()
-    if known is not None:
-        text = f"already there, accuracy {known['test']['accuracy']:.4f}"
-        full = cell.config.evaluation == "full"
-        if (lacks := lacking(cell, known, full)) is not None:
-            try:
-                sets, data = loaded.outside(cell.config), loaded.get(cell.config)
-                add_evaluation(cell, known, data, run.device, sets, lacks)
-                text += ", evaluated in full" if full else ", its predictions made again"
-            except (OSError, ValueError, RuntimeError) as error:
-                failures[cell.id] = clean(error, 500)
-                _end_failed(cell, failures, run)
-                return
-        run.display.end(cell.id, text, trained=False)
+@contextmanager
+def _team(
+    number: int, configs: list[Config], loaded: LoadedData, run: Run, display: Display
+) -> Iterator[Team]:
+    """`number` workers where there are several, else this process."""
+    if number < 2:
+        yield Here(loaded, run)
         return
+    config = configs[0]
+    shared: dict[tuple[object, ...], SharedWhole] = {}
     try:
-        result = train_cell(cell, loaded.get(cell.config), run)
-    except Exception as error:
-        failures[cell.id] = _record_failure(cell, error)
-        _end_failed(cell, failures, run)
-        if failure_room.out_of_memory(error.__cause__ or error):
-            error.__traceback__ = None  # its frames hold the network
-            error.__cause__ = None
-            failure_room.release_memory()
-        return
-    train = result["train"]
-    text = (
-        f"accuracy {result['test']['accuracy']:.4f}, {duration(train['seconds'])}, "
-        f"{train['images_per_second']:,.0f} images/s"
-    )
-    run.display.end(cell.id, text, trained=True)
-
-
-def _end_failed(cell: Cell, failures: dict[str, str], run: Run) -> None:
-    run.display.end(cell.id, f"failed: {failures[cell.id]}", trained=True)
-
-
-def _record_failure(cell: Cell, error: Exception) -> str:
-    """Write `failure.json`, if the disk lets it, and return the failure in one line."""
-    position: dict[str, int] = {}
-    cause: BaseException = error
-    if isinstance(error, CellError) and error.__cause__ is not None:
-        position = {"epoch": error.epoch, "step": error.step}
-        cause = error.__cause__
-    message = failure_room.describe(cause, cell.config)
-    try:
-        cell.fail(
-            {
-                "status": "failed",
-                "cell": cell.id,
-                "error": type(cause).__name__,
-                "message": message,
-                **position,
-                "traceback": "".join(traceback.format_exception(cause)),
-            }
-        )
-    except OSError as also:
-        message += f" (and its failure.json could not be written: {also.strerror})"
-    return message
+        for each in configs:
+            key = data_room.source(each.dataset)
+            if key not in shared:
+                shared[key] = SharedWhole(loaded.whole(each.dataset))
+                LoadedData.put(key, shared[key].open())  # in place of this process's own copy
+        job = Job(run.command, config.device, 0, config.threads, shared)
+        measured = config.workers == "auto"
+        with Workers(number, job, display, run.interrupts, measured=measured) as workers:
+            yield workers
+    finally:
+        for each_shared in shared.values():
+            each_shared.close()

@@ -1,7 +1,24 @@
-"""The operating system: files that are whole or absent, signals, memory. Imports no torch."""
+"""The operating system: files that are whole or absent, signals, memory, processes. Imports no torch."""
 
 from hiddenmix.system import atomic
 from hiddenmix.system.interrupts import Interrupted, Interrupts
-from hiddenmix.system.memory import keep_freed_memory, physical_memory
+from hiddenmix.system.memory import (
+    free_memory,
+    keep_freed_memory,
+    own_memory,
+    physical_memory,
+)
+from hiddenmix.system.processes import context, cores, start_server
 
-__all__ = ["Interrupted", "Interrupts", "atomic", "keep_freed_memory", "physical_memory"]
+__all__ = [
+    "Interrupted",
+    "Interrupts",
+    "atomic",
+    "context",
+    "cores",
+    "free_memory",
+    "keep_freed_memory",
+    "own_memory",
+    "physical_memory",
+    "start_server",
+]

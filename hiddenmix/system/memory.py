@@ -1,4 +1,4 @@
-"""How the process keeps memory: what a step frees, the next step reuses.
+"""How much memory there is, and how the process keeps it: what a step frees, the next step reuses.
 
 glibc hands large freed blocks, and the free end of its heap, back to the system, so a training step
 on the CPU asks anew for the memory of its feature maps, which the system clears page by page.
@@ -8,6 +8,7 @@ Raising the two thresholds keeps that memory in the process; docs/performance.md
 import ctypes
 import os
 import sys
+from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of malloc.h
 
@@ -20,6 +21,38 @@ def physical_memory() -> int | None:
     if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
         return None
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def free_memory() -> int:
+    """Bytes that new processes can take: what the machine has left, or a container's limit leaves."""
+    import psutil
+
+    left = int(psutil.virtual_memory().available)
+    for limit, used in _CONTAINER:
+        try:
+            left = min(left, int(limit.read_text()) - int(used.read_text()))
+        except (OSError, ValueError):  # no container, or "max"
+            continue
+    return max(left, 0)
+
+
+# As a container sees its own control group, in version 2 and 1 of Linux's interface.
+_GROUPS = Path("/sys/fs/cgroup")
+_CONTAINER = (
+    (_GROUPS / "memory.max", _GROUPS / "memory.current"),
+    (_GROUPS / "memory/memory.limit_in_bytes", _GROUPS / "memory/memory.usage_in_bytes"),
+)
+
+
+def own_memory() -> int:
+    """Bytes that this process has for itself: what its end would give back."""
+    import psutil
+
+    process = psutil.Process()
+    try:
+        return int(process.memory_full_info().uss)
+    except psutil.AccessDenied:
+        return int(process.memory_info().rss)
 
 
 def keep_freed_memory() -> bool:

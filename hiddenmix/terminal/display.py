@@ -23,16 +23,17 @@ def duration(seconds: float) -> str:
 class Display:
     """Progress of a command over its networks."""
 
-    def __init__(self, console: Console, networks: int) -> None:
+    def __init__(self, console: Console, networks: int, workers: int = 1) -> None:
+        """`workers`: how many of the `networks` are trained at once."""
         self.console = console
-        self._networks = networks
+        self._networks, self._workers = networks, workers
         self._done = 0
         self._started = time.monotonic()
         self._trained = 0
-        self._spoke = time.monotonic()
+        self._spoke: dict[str, float] = {}
         self._bars: Progress | None = None
         self._all: TaskID | None = None
-        self._one: TaskID | None = None
+        self._each: dict[str, TaskID] = {}
 
     @contextmanager
     def shown(self) -> Iterator["Display"]:
@@ -46,9 +47,9 @@ class Display:
         ) as bars:
             self._bars = bars
             self._all = bars.add_task("networks", total=self._networks, note="")
-            self._one = bars.add_task("", total=1, note="")
             yield self
             self._bars = None
+            self._each = {}
 
     def say(self, text: str) -> None:
         """One line, as it is."""
@@ -56,36 +57,46 @@ class Display:
 
     def begin(self, name: str, epochs: int, start: int, step: int = 0) -> None:
         """A network begins, or goes on after `start` epochs and `step` steps."""
-        self._spoke = time.monotonic()
+        self._spoke[name] = time.monotonic()
         if start or step:
             steps = f" and {step} steps" if step else ""
             self.say(f"{name}: resumed after epoch {start} of {epochs}{steps}")
-        if self._bars and self._one is not None:
-            self._bars.reset(
-                self._one, total=epochs, completed=start, description=name[:60], note=""
+        if self._bars:
+            self._each[name] = self._bars.add_task(
+                name[:60], total=epochs, completed=start, note=""
             )
 
     def epoch(self, name: str, number: int, epochs: int, loss: float, rate: float) -> None:
         """An epoch is done: `loss`, and `rate` in images/s."""
         note = f"loss {loss:.3f}  {rate:,.0f} images/s"
-        if self._bars and self._one is not None:
-            self._bars.update(self._one, completed=number, note=note)
-        elif time.monotonic() - self._spoke > PLAIN_SECONDS:
-            self._spoke = time.monotonic()
+        if self._bars and name in self._each:
+            self._bars.update(self._each[name], completed=number, note=note)
+        elif time.monotonic() - self._spoke[name] > PLAIN_SECONDS:
+            self._spoke[name] = time.monotonic()
             self.say(f"{name}: epoch {number}/{epochs}  {note}")
 
+    def leave(self, name: str) -> None:
+        """A network is not trained any more."""
+        self._spoke.pop(name, None)
+        if self._bars and name in self._each:
+            self._bars.remove_task(self._each.pop(name))
+
     def end(self, name: str, text: str, *, trained: bool) -> None:
-        """A network is done; the second one tells how long the rest will take."""
+        """A network is done; after one more than there are workers, how long the rest will take is said.
+
+        Counted from the first one's end, since its time holds torch's own start-up.
+        """
+        self.leave(name)
         self._done += 1
         self._trained += trained
         self.say(f"[{self._done}/{self._networks}] {name}: {text}")
         left = self._networks - self._done
         if self._trained == 1 and trained:
-            self._started = time.monotonic()  # the first network's time holds torch's own start-up
+            self._started = time.monotonic()
         each = (time.monotonic() - self._started) / max(self._trained - 1, 1)
-        if trained and self._trained == 2 and left:
+        if trained and self._trained == self._workers + 1 and left:
             rest = "network" if left == 1 else f"{left} networks"
             self.say(f"about {duration(each * left)} for the {rest} to come")
         if self._bars and self._all is not None:
-            rest = f"about {duration(each * left)} left" if self._trained > 1 else ""
+            rest = f"about {duration(each * left)} left" if self._trained > self._workers else ""
             self._bars.update(self._all, completed=self._done, note=rest)

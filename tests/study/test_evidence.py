@@ -18,7 +18,14 @@ from hiddenmix.report import write_report
 from tests.support.commands import ALONE, SMALL, Command, cells, command, counted_steps
 from tests.support.image_folders import make_folder, pixels
 
-TINY = ("epochs=1", "repeats=1", "batch_size=4", "model.channels=[2,2,2]", "model.width=4")
+TINY = (
+    "epochs=1",
+    "repeats=1",
+    "batch_size=4",
+    "model.channels=[2,2,2]",
+    "model.width=4",
+    "workers=1",
+)
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from hiddenmix.training.loop import Training
 
 SMALL = (
     *("dataset.train_size=200", "epochs=2", "repeats=1", "batch_size=50"),
-    *("model.channels=[4,4,4]", "model.width=8", "checkpoint_seconds=0"),
+    *("model.channels=[4,4,4]", "model.width=8", "checkpoint_seconds=0", "workers=1"),
 )
-"""Three networks of 8 steps each."""
+"""Three networks of 8 steps each, in the command's own process."""
 
 ALONE = (*SMALL, "baseline=false")
 """One network."""

@@ -1,0 +1,164 @@
+"""Several workers at once: the same bits, one display, and no network lost with a worker."""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from hiddenmix.config import Config
+from hiddenmix.data import Images, Leaks, Whole
+from hiddenmix.study import workers
+from hiddenmix.study.shared_data import SharedWhole
+from hiddenmix.system import context, free_memory, own_memory
+from tests.support.commands import ALONE, HANG, SMALL, cells, outcome, read_until, started, wait_for
+
+# Dropout, augmentation and mixing draw; all that a worker might do in another order.
+MANY = (
+    *(each for each in SMALL if each != "workers=1"),
+    *("model.dropout=0.3", "dataset.augment=flip_crop", "repeats=2", "mode=triplet"),
+)
+LONG = (*(each for each in ALONE if each != "workers=1"), "repeats=2", "epochs=4000")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The study that one process makes, and what it printed."""
+    folder = tmp_path_factory.mktemp("alone")
+    with started(folder, *MANY, "workers=1") as process:
+        output, errors = process.communicate(timeout=HANG)
+    assert (process.returncode, errors) == (0, "")
+    return folder / "outputs/default", output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [2, 4])
+def test_any_number_of_workers_gives_the_same_bits(
+    tmp_path: Path, alone: tuple[Path, str], number: int
+) -> None:
+    with started(tmp_path, *MANY, f"workers={number}") as process:
+        output, errors = process.communicate(timeout=HANG)
+    assert (process.returncode, errors) == (0, "")
+    study, said = alone
+    assert outcome(tmp_path / "outputs/default") == outcome(study)
+    assert f"{number} workers of 1 thread" in output
+    lines = re.findall(r"^\[(\d+)/8\] (\S+): accuracy [\d.]+", output, re.MULTILINE)
+    assert [int(each) for each, _ in lines] == list(range(1, 9))
+    assert {name for _, name in lines} == {folder.name for folder in cells(tmp_path)}
+    # The same table, whatever order the networks ended in.
+    assert output[output.index("digits: accuracy") :] == said[said.index("digits: accuracy") :]
+
+
+def worker_of(cell: Path) -> int:
+    """The process that trains `cell`: the one that has its lock file open."""
+    lock = cell.parent.parent / "locks" / f"{cell.name}.lock"
+    for found in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if found.resolve() == lock.resolve():
+                return int(found.parts[2])
+        except OSError:
+            continue
+    raise AssertionError("nobody trains it")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_a_killed_worker_costs_its_network_a_moment_and_the_command_a_signal(
+    tmp_path: Path,
+) -> None:
+    study = tmp_path / "outputs/default"
+    with started(tmp_path, *LONG, "workers=2") as process:
+        wait_for(lambda: len(list(study.glob("cells/*/checkpoint.pt"))) == 2)
+        victim, other = cells(tmp_path)
+        kept = worker_of(other)
+        os.kill(worker_of(victim), signal.SIGKILL)
+        read_until(process, f"{victim.name}: its process was ended; it is tried once more, alone")
+        # The other one goes on in its process until it is told to end as well.
+        assert worker_of(other) == kept
+        os.kill(kept, signal.SIGTERM)
+        read_until(process, f"{other.name}: its process was ended; it is tried once more, alone")
+        read_until(process, f"{victim.name}: resumed after epoch")
+        os.kill(worker_of(victim), signal.SIGKILL)
+        said = read_until(process, f"{other.name}: resumed after epoch")
+        assert f"{victim.name}: failed: its process was ended twice" in said
+        process.send_signal(signal.SIGTERM)
+        errors = process.communicate(timeout=HANG)[1]
+    assert process.returncode == 143
+    assert errors == "stopped by SIGTERM; the same command goes on from here\n"
+    failure = json.loads((victim / "failure.json").read_text())
+    assert "the second time with no other beside it" in failure["message"]
+    assert (other / "checkpoint.pt").exists()
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_command_that_is_killed(tmp_path: Path) -> None:
+    study = tmp_path / "outputs/default"
+    with started(tmp_path, *LONG, "workers=2") as process:
+        wait_for(lambda: len(list(study.glob("cells/*/checkpoint.pt"))) == 2)
+        first = [path.read_bytes() for path in sorted(study.glob("cells/*/checkpoint.pt"))]
+        process.kill()
+        process.wait()
+        # Each writes a last checkpoint and lets go of its network's lock.
+        with started(tmp_path, *LONG, "workers=2") as after:
+            said = read_until(after, "resumed after epoch")
+            assert "waiting" not in said
+            after.terminate()
+            after.communicate(timeout=HANG)
+    assert after.returncode == 143
+    assert [path.read_bytes() for path in sorted(study.glob("cells/*/checkpoint.pt"))] != first
+
+
+def whole() -> Whole:
+    images = torch.arange(2 * 3 * 5 * 7, dtype=torch.uint8).reshape(2, 3, 5, 7)
+    train = Images(images, torch.tensor([0, 1]))
+    test = Images(images.flip(0)[:1].contiguous(), torch.tensor([1]))
+    return Whole(train, test, ["a", "b"], "digest", Leaks(0, 0, 0, 0))
+
+
+def read_in_another_process(shared: SharedWhole) -> None:
+    opened, expected = shared.open(), whole()
+    shared.close()
+    for split in ("train", "test"):
+        for part in ("images", "labels"):
+            ours, theirs = (getattr(getattr(each, split), part) for each in (opened, expected))
+            assert ours.dtype == theirs.dtype
+            assert torch.equal(ours, theirs)
+    assert (opened.classes, opened.digest, opened.leaks) == (["a", "b"], "digest", expected.leaks)
+
+
+def test_shared_data_are_the_data() -> None:
+    shared = SharedWhole(whole())
+    process = context().Process(target=read_in_another_process, args=(shared,))
+    process.start()
+    process.join(HANG)
+    assert process.exitcode == 0
+    read_in_another_process(shared)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "threads", "networks", "expected"),
+    [
+        ("auto", 1, 100, 8),
+        ("auto", 3, 100, 2),
+        ("auto", 16, 100, 1),
+        ("auto", 1, 3, 3),
+        (5, 1, 9, 5),
+    ],
+)
+def test_workers_fill_the_cores(
+    monkeypatch: pytest.MonkeyPatch, wanted: object, threads: int, networks: int, expected: int
+) -> None:
+    monkeypatch.setattr(workers, "cores", lambda: 8)
+    config = Config(workers=wanted, threads=threads)
+    assert workers.how_many(config, torch.device("cpu"), networks) == expected
+
+
+def test_memory_is_measured() -> None:
+    before = own_memory()
+    kept = torch.ones(50_000_000)
+    assert 190e6 < own_memory() - before < 260e6
+    assert free_memory() > 0
+    del kept
