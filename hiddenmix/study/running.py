@@ -3,6 +3,7 @@
 import shlex
 import traceback
 from collections.abc import Sequence
+from functools import partial
 
 from rich.console import Console
 
@@ -143,15 +144,16 @@ def _train_one(cell: Cell, loaded: LoadedData, run: Run, failures: dict[str, str
     if known is not None:
         text = f"already there, accuracy {known['test']['accuracy']:.4f}"
         full = cell.config.evaluation == "full"
-        if (lacks := lacking(cell, known, full)) is not None:
-            try:
-                sets, data = loaded.outside(cell.config), loaded.get(cell.config)
-                add_evaluation(cell, known, data, run.device, sets, lacks)
+        sets = partial(loaded.outside, cell.config)
+        try:
+            if (lacks := lacking(cell, known, full, sets)) is not None:
+                data = loaded.get(cell.config)
+                add_evaluation(cell, known, data, run.device, sets(), lacks)
                 text += ", evaluated in full" if full else ", its predictions made again"
-            except (OSError, ValueError, RuntimeError) as error:
-                failures[cell.id] = clean(error, 500)
-                _end_failed(cell, failures, run)
-                return
+        except (OSError, ValueError, RuntimeError) as error:
+            failures[cell.id] = clean(error, 500)
+            _end_failed(cell, failures, run)
+            return
         run.display.end(cell.id, text, trained=False)
         return
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load
 
 from hiddenmix.report.answers import CLEAN, SHIFTS, Answers, summary
 from hiddenmix.report.factors import best_layers, effects
@@ -318,3 +319,22 @@ def test_too_few_differing_images_are_said(tmp_path: Path) -> None:
     assert question.word == "undecided"
     text = spoken(question, 0.005)
     assert "The methods differ on 3 test images, and a verdict needs at least 10." in text
+
+
+def test_answers_to_other_images_are_never_paired(tmp_path: Path) -> None:
+    """Of an outside set's two versions, equally large, only the more common one is compared."""
+    write_answers(tmp_path, grid("input", "conv1"), range(6), 100, chance)
+    for number, path in enumerate(sorted(tmp_path.glob("cells/*"))):
+        result = json.loads((path / "result.json").read_text())
+        arrays = load((path / "predictions.safetensors").read_bytes())
+        shutil.rmtree(path)
+        right = arrays["clean/class"] == arrays["label"]
+        version = "new" if number == 0 else "old"
+        result["outside"] = {"far": {"accuracy": float(right.mean()), "nll": 1.0}}
+        result["evaluated"] = {"images": None, "outside": {"far": version}}
+        write_answered(tmp_path, result, right, outside=("far",))
+    study = read_study(tmp_path)
+    assert study.problems[0].startswith("outside set far: left out of 1 cells")
+    [question] = [each for each in find(study).questions if each.what == "outside/far"]
+    assert question.without_predictions == 1
+    assert question.gain is None

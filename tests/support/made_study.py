@@ -133,13 +133,17 @@ def write_answers(
             write_answered(study, made_result(layer, mode, alpha, seed, **options), right)
 
 
-def write_answered(study: Path, result: dict[str, Any], right: np.ndarray) -> Path:
-    """A cell whose network answers the images `right` [N] and no others; all shifts alike."""
+def write_answered(
+    study: Path, result: dict[str, Any], right: np.ndarray, outside: Iterable[str] = ()
+) -> Path:
+    """A cell whose network answers the images `right` [N] and no others; shifts and `outside` alike."""
     label = (np.arange(len(right)) % 10).astype(np.uint8)
     answer = np.where(right, label, (label + 1) % 10).astype(np.uint8)
     arrays = {"label": label, "clean/class": answer}
     for name in result.get("shift", {}):
         arrays[f"shift/{name}/class"] = answer
+    for name in outside:
+        arrays |= {f"outside/{name}/class": answer, f"outside/{name}/label": label}
     content = save(arrays)
     result["predictions"] = hashlib.blake2b(content, digest_size=16).hexdigest()
     result["test"]["accuracy"] = float(right.mean())
