@@ -15,8 +15,7 @@ from hiddenmix.config import UserError
 from hiddenmix.report.findings import find
 from hiddenmix.report.looks import record_looks
 from hiddenmix.report.tables import LISTED, more
-from hiddenmix.report.terminal_table import terminal_table
-from hiddenmix.report.verdict import spoken
+from hiddenmix.report.terminal_table import terminal_table, terminal_verdicts
 from hiddenmix.report.writing import with_results, write
 from hiddenmix.terminal import VERSION, clean, guarded
 
@@ -61,8 +60,7 @@ def _run(options: argparse.Namespace) -> int:
     path = write(study, found, options.title, options.output)
     console = Console(highlight=False)
     console.print(terminal_table(found.table, console.width))
-    for question in found.questions:
-        console.print(Text(spoken(question, found.margin)), soft_wrap=True)
+    console.print(terminal_verdicts(found.questions, found.margin))
     if options.output is None:
         record_looks(options.study, found.questions)
     console.print(Text(f"report: {clean(path, 5000)}"), soft_wrap=True)

@@ -10,7 +10,7 @@ from hiddenmix.report.comparison import settings_table
 from hiddenmix.report.factors import Best, Effect, best_layers, effects
 from hiddenmix.report.questions import Question, questions
 from hiddenmix.report.results import Study
-from hiddenmix.report.verdict import sentence
+from hiddenmix.report.verdict import spoken
 
 FORMAT = 1
 """Of verdict.json."""
@@ -58,11 +58,12 @@ def as_json(study: Study, found: Findings) -> dict[str, Any]:
                 "layer": each.layer,
                 "on": each.what,
                 "word": each.word,
-                "sentence": sentence(each, found.margin).replace("*", "").replace("`", ""),
+                "sentence": spoken(each, found.margin),
                 "gain": _plain(each.gain),
                 "image_mixup_over_plain": _plain(each.mixup),
                 "need": _plain(each.need),
                 "look": _plain(each.look),
+                "gain_by_seed": {str(seed): gain for seed, gain in each.by_seed.items()},
                 "settings": list(each.rows["setting"]),
                 "seeds_left_out": list(each.left_out),
                 "cells_without_predictions": each.without_predictions,

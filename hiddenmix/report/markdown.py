@@ -20,7 +20,7 @@ from hiddenmix.report.tables import (
     p_text,
     points,
 )
-from hiddenmix.report.verdict import asked, sentence
+from hiddenmix.report.verdict import asked, told
 
 _READING = """\
 Accuracies are means over seeds ± half the 95 % Student-t interval, in percent. A gain is the mean \
@@ -48,7 +48,8 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
     table = found.table
     lines = [f"# {escaped(title)}", "", *head.warnings(study)]
     for question in found.questions:
-        lines += [sentence(question, found.margin), ""]
+        verdict, *rest = told(question, found.margin)
+        lines += [verdict, "", *(f"- {text}" for text in rest), *([""] if rest else [])]
     lines += _looks(study, found)
     lines += [*head.reproduction(study), *head.networks(table), *head.data(study)]
     lines += [*_covered(study), *head.unfinished(study, table)]
@@ -56,6 +57,7 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
     if found.effects:
         lines += ["## Factors", "", _effects(found.effects), "", _FACTORS, ""]
         lines += _best(found.best)
+    lines += _by_seed(found.questions)
     lines += ["## All settings", "", _main_table(table), "", _READING, ""]
     lines += figures
     if table["shift_accuracy_mean"].notna().any():
@@ -87,6 +89,27 @@ def questions_table(questions: list[Question]) -> str:
             row["image mixup over plain"] = points(mixup.mean, mixup.low, mixup.high)
         rows.append(row)
     return markdown_table(rows)
+
+
+def _by_seed(questions: list[Question]) -> list[str]:
+    """The numbers that the tests over seeds rest on."""
+    rows = [
+        {
+            **{"data": each.title, "network": each.model, "differs in": each.variant},
+            "question": asked(each.what),
+            "seed: gain in points": ", ".join(
+                f"{seed}: {points(gain)}" for seed, gain in each.by_seed.items()
+            ),
+        }
+        for each in questions
+        if each.by_seed
+    ]
+    if not rows:
+        return []
+    explained = (
+        "The gain of each question's first table by seed; cells.csv holds every network's numbers."
+    )
+    return ["## By seed", "", markdown_table(rows), "", explained, ""]
 
 
 def _looks(study: Study, found: Findings) -> list[str]:

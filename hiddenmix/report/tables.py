@@ -5,7 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-LEFT = ("data", "network", "layer", "mode", "differs in", "question", "factor", "level", "against")
+LEFT = (
+    *("study", "data", "network", "layer", "mode", "differs in", "question", "verdict"),
+    *("factor", "level", "against"),
+)
 """Columns of text, aligned to the left."""
 
 LISTED = 50
@@ -18,7 +21,9 @@ def p_text(p: float | None) -> str:
         return ""
     if p < 0.0001:
         return "< 0.0001"
-    return f"{p:.4f}" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    # 0.0503 would be 0.050, of which nobody could say on which side of 0.05 it lies.
+    fine = p < 0.001 or (p != 0.05 and round(p, 3) == 0.05)
+    return f"{p:.4f}" if fine else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def points(mean: float | None, low: float | None = None, high: float | None = None) -> str:

@@ -47,6 +47,7 @@ def made_result(
     variant: str = "",
     lr: float = 0.05,
     digest: str = "0123456789abcdef" * 2,
+    title: str = "Digits",
 ) -> dict[str, Any]:
     """One cell's result. A seed's luck is common to all its settings, so that pairing helps."""
     common = np.random.default_rng([seed]).normal(0, 0.008)
@@ -62,7 +63,7 @@ def made_result(
         "baseline": setting_key("input", mode, alpha, variant) if alpha else None,
         "two_images": setting_key("input", "siamese", alpha, variant) if alpha else None,
         "plain": setting_key("none", None, None, variant),
-        **{"dataset": "digits", "title": "Digits", "model": "cnn", "layer": layer},
+        **{"dataset": "digits", "title": title, "model": "cnn", "layer": layer},
         **{"mode": mode, "alpha": alpha, "seed": seed, "epochs": 40, "parameters": 391562},
         **{"train_size": 1437, "test_size": 360},
         "disguised": [],
