@@ -64,8 +64,8 @@ def test_verdicts_are_short_lines_and_explained(tmp_path: Path, width: int) -> N
 @pytest.mark.parametrize("width", [60, 80])
 def test_several_data_sets_have_one_table_of_answers(tmp_path: Path, width: int) -> None:
     for number, title in enumerate(("near", "far")):
-        options = {"title": title, "digest": str(number) * 32, "variant": str(number) * 8}
-        make_study(tmp_path, layers=("none", "input", "conv1"), full=False, **options)
+        name = {"title": title, "digest": str(number) * 32, "variant": str(number) * 8}
+        make_study(tmp_path, layers=("none", "input", "conv1"), seeds=(0, 1), full=False, **name)  # type: ignore[arg-type]
     made = find(read_study(tmp_path))
     out = StringIO()
     Console(file=out, width=width).print(terminal_verdicts(made.questions, made.margin))
