@@ -1,6 +1,6 @@
 """A study's settings, questions and verdicts on a terminal, of whatever width."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 from rich import box
@@ -13,7 +13,7 @@ from rich.text import Text
 from hiddenmix.report.answers import CLEAN
 from hiddenmix.report.questions import Question
 from hiddenmix.report.tables import LEFT, columns, identity, outcome, points
-from hiddenmix.report.verdict import asked, told, word_text
+from hiddenmix.report.verdict import told
 
 _DROPPED = ("p (flip)", "p (t)", "p (Holm)", "accuracy, %")
 """What a narrow terminal goes without, in this order; report.md and summary.csv have it. What tells
@@ -47,7 +47,7 @@ def terminal_verdicts(questions: Sequence[Question], margin: float) -> Group:
     """
     parts: list[Table | Text | Padding] = []
     if sum(question.what == CLEAN for question in questions) > 1:
-        parts.append(_answers_table(questions, margin))
+        parts.append(answers_table([answer_row(question, margin) for question in questions]))
     for question in questions:
         verdict, *rest = told(question, margin, markdown=False)
         parts.append(Text(verdict, style="bold"))
@@ -56,18 +56,21 @@ def terminal_verdicts(questions: Sequence[Question], margin: float) -> Group:
     return Group(*parts)
 
 
-def _answers_table(questions: Sequence[Question], margin: float) -> Table:
-    """A row for each question: what was asked, and the answer."""
-    rows = []
-    for question in questions:
-        gain = question.gain
-        about = {"data": question.title, "network": question.model, "differs in": question.variant}
-        what = {"question": asked(question.what), "layer": question.layer or ""}
-        found = {"verdict": word_text(question.word, margin), "n": str(gain.seeds) if gain else ""}
-        effect = points(gain.mean, gain.low, gain.high) if gain else ""
-        rows.append(about | what | found | {"gain, points [95 %]": effect})
+def answer_row(question: Question, margin: float) -> dict[str, str]:
+    """What was asked, and the answer."""
+    gain = question.gain
+    about = {"data": question.title, "network": question.model, "differs in": question.variant}
+    what = {"on": question.what, "layer": question.layer or ""}
+    word = f"equal ±{100 * margin:g}" if question.word == "equal" else question.word
+    found = {"verdict": word, "n": str(gain.seeds) if gain else ""}
+    effect = points(gain.mean, gain.low, gain.high) if gain else ""
+    return about | what | found | {"gain, points [95 %]": effect}
+
+
+def answers_table(rows: list[dict[str, str]], keep: Collection[str] = ()) -> Table:
+    """Rows of `answer_row`, with or without more columns, for a rich console."""
     view = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-    _fill(view, rows, columns(rows))
+    _fill(view, rows, columns(rows, keep))
     return view
 
 
@@ -77,7 +80,7 @@ def _fill(view: Table, rows: list[dict[str, str]], names: list[str]) -> None:
         view.add_column(
             name,
             justify="left" if name in LEFT else "right",
-            no_wrap=name not in LEFT,
+            no_wrap=name not in LEFT or name == "verdict",
             overflow="fold",
         )
     for row in rows:
