@@ -16,6 +16,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import TaskFunction
+from hydra.utils import get_original_cwd
 from omegaconf import DictConfig, OmegaConf
 
 from hiddenmix.config import (
@@ -100,6 +101,9 @@ def _run(configs: list[Config], job: int = 0) -> int:
 
 
 def _task(config: DictConfig) -> None:
+    if HydraConfig.get().job.chdir:
+        # Studies, data and the paths that are printed are of the folder the command was given in.
+        os.chdir(get_original_cwd())
     # Only the jobs of a sweep have a number.
     number = (
         None if OmegaConf.is_missing(HydraConfig.get().job, "num") else HydraConfig.get().job.num
@@ -108,6 +112,16 @@ def _task(config: DictConfig) -> None:
     code = _leave_on_error(lambda: _run([from_hydra(config)], number or 0))
     if code:
         sys.exit(code)
+
+
+def _check_text() -> None:
+    """Refuse bytes that are no text here, before they are written into a study."""
+    for argument in sys.argv[1:]:
+        if any("\ud800" <= sign <= "\udfff" for sign in argument):
+            raise UserError(
+                f"{show(argument)} is not UTF-8 text here\n"
+                "  set PYTHONUTF8=1 where the locale is another; names of files must be UTF-8"
+            )
 
 
 def _check_flags() -> None:
@@ -123,7 +137,6 @@ def _check_flags() -> None:
 
 def main() -> None:
     """The command."""
-    os.environ[COMMAND] = shlex.join(sys.argv[1:])  # inherited by whatever a launcher starts
     register()
     application = hydra.main(
         version_base="1.3", config_path=str(config_folder()), config_name="config"
@@ -134,7 +147,9 @@ def main() -> None:
         if "--version" in sys.argv[1:]:
             print(VERSION)  # noqa: T201
             return 0
+        _check_text()
         _check_flags()
+        os.environ[COMMAND] = shlex.join(sys.argv[1:])  # inherited by whatever a launcher starts
         task(None)  # Hydra's decorator takes the configuration from argv
         return 0
 

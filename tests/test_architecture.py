@@ -59,7 +59,7 @@ def test_the_page_names_much_and_a_wrong_name_is_found() -> None:
     for known, wrong in (
         ("hiddenmix/study/store.py:Cell.finish", "hiddenmix/study/store.py:finish"),
         ("hiddenmix/study/store.py:FORMAT", "hiddenmix/study/store.py:FORMATS"),
-        ("hiddenmix/report/verdict.py:sentence", "hiddenmix/report/verdict.py:Verdict.sentence"),
+        ("hiddenmix/report/verdict.py:told", "hiddenmix/report/verdict.py:Verdict.told"),
         ("hiddenmix/mixing/draws.py:draw", "hiddenmix/mixing/draws.py:Path"),
         ("hiddenmix/mixing/draws.py:Draw", "hiddenmix/mixing/drawing.py:Draw"),
         ("conf/dataset", "conf/datasets"),

@@ -6,8 +6,7 @@ from hiddenmix.report.findings import find
 from hiddenmix.report.looks import record_looks
 from hiddenmix.report.results import Study, read_curve, read_study
 from hiddenmix.report.sequential import looks
-from hiddenmix.report.terminal_table import terminal_table
-from hiddenmix.report.verdict import spoken
+from hiddenmix.report.terminal_table import terminal_table, terminal_verdicts
 from hiddenmix.report.writing import write_report, write_summary
 
 __all__ = [
@@ -19,8 +18,8 @@ __all__ = [
     "record_looks",
     "results",
     "settings_table",
-    "spoken",
     "terminal_table",
+    "terminal_verdicts",
     "write_report",
     "write_summary",
 ]

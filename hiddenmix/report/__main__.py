@@ -1,4 +1,5 @@
-"""`python -m hiddenmix.report outputs/<study>`: a study's verdicts, tables and figures.
+"""`python -m hiddenmix.report outputs/<study>`: a study's verdicts, tables and figures; or those of
+several studies side by side.
 
 Reads result files and predictions alone, and imports no torch.
 """
@@ -14,9 +15,15 @@ from rich.text import Text
 from hiddenmix.config import UserError
 from hiddenmix.report.findings import find
 from hiddenmix.report.looks import record_looks
-from hiddenmix.report.tables import LISTED, more
-from hiddenmix.report.terminal_table import terminal_table
-from hiddenmix.report.verdict import spoken
+from hiddenmix.report.several import pool, read, write_several
+from hiddenmix.report.tables import LISTED, more, points
+from hiddenmix.report.terminal_table import (
+    answer_row,
+    answers_table,
+    terminal_table,
+    terminal_verdicts,
+)
+from hiddenmix.report.verdict import asked
 from hiddenmix.report.writing import with_results, write
 from hiddenmix.terminal import VERSION, clean, guarded
 
@@ -26,9 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m hiddenmix.report",
         description="From a study's results: report/report.md with its figures and verdict.json, "
-        "summary.csv and cells.csv.",
+        "summary.csv and cells.csv. From several studies: report.md with a forest plot, verdicts.csv and "
+        "verdict.json, in the folder --output.",
     )
-    parser.add_argument("study", type=Path, help="the study's folder, such as outputs/default")
+    parser.add_argument(
+        "study", type=Path, nargs="+", help="a study's folder, such as outputs/default; or several"
+    )
     parser.add_argument("--title", help="the report's heading (default: the folder's name)")
     parser.add_argument(
         "--margin",
@@ -42,6 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="FOLDER",
         help="write everything there, to be published, and only read the study",
     )
+    parser.add_argument(
+        "--pool",
+        action="store_true",
+        help="with several studies: also the mean gain over their data sets",
+    )
     parser.add_argument("--version", action="version", version=VERSION)
     options = parser.parse_args(arguments)
     return guarded(lambda: _run(options))
@@ -52,21 +67,52 @@ def _run(options: argparse.Namespace) -> int:
         raise UserError(
             f"--margin={options.margin} is not allowed\n  allowed: above 0 to 100 points"
         )
-    study = with_results(options.study)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    for problem in [*study.problems[:LISTED], *more(len(study.problems))]:
-        errors.print(Text(f"warning: {problem}"))
     margin = None if options.margin is None else options.margin / 100
-    found = find(study, margin)
-    path = write(study, found, options.title, options.output)
     console = Console(highlight=False)
-    console.print(terminal_table(found.table, console.width))
-    for question in found.questions:
-        console.print(Text(spoken(question, found.margin)), soft_wrap=True)
-    if options.output is None:
-        record_looks(options.study, found.questions)
+    path = (
+        _several(options, margin, console)
+        if len(options.study) > 1
+        else _one(options, margin, console)
+    )
     console.print(Text(f"report: {clean(path, 5000)}"), soft_wrap=True)
     return 0
+
+
+def _one(options: argparse.Namespace, margin: float | None, console: Console) -> Path:
+    [folder] = options.study
+    if options.pool:
+        raise UserError("--pool is not allowed with one study\n  allowed: two studies or more")
+    study = with_results(folder)
+    _warn(study.problems)
+    found = find(study, margin)
+    path = write(study, found, options.title, options.output)
+    console.print(terminal_table(found.table, console.width))
+    console.print(terminal_verdicts(found.questions, found.margin))
+    if options.output is None:
+        record_looks(folder, found.questions)
+    return path
+
+
+def _several(options: argparse.Namespace, margin: float | None, console: Console) -> Path:
+    if options.output is None:
+        raise UserError("several studies need --output\n  allowed: --output FOLDER")
+    studies, rows = read(options.study, margin)
+    for study in studies:
+        _warn(study.problems)
+    pooled = pool(rows) if options.pool else []
+    path = write_several(studies, rows, options.output, options.title, pooled)
+    shown = [{"study": row.study} | answer_row(row.question, row.margin) for row in rows]
+    console.print(answers_table(shown, keep=["study"]))
+    for each in pooled:
+        mean = points(each.mean, each.low, each.high)
+        console.print(Text(f"mean over {each.sets} data sets ({asked(each.on)}): {mean} points"))
+    return path
+
+
+def _warn(problems: Sequence[str]) -> None:
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    for problem in [*problems[:LISTED], *more(len(problems))]:
+        errors.print(Text(f"warning: {problem}"))
 
 
 if __name__ == "__main__":

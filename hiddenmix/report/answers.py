@@ -34,13 +34,17 @@ class Answers:
         self._digests: dict[str, str | None] = dict(
             zip(cells["cell"], cells["predictions"], strict=True)
         )
+        self._comparable = {row["cell"]: _comparable(row) for _, row in cells.iterrows()}
         self._read: dict[str, dict[str, Right] | None] = {}
         self._published: dict[str, dict[str, Right]] | None = None
 
     def right(self, cell: str, what: str) -> Right | None:
-        """[N] of a cell under `what`; None where its predictions lack or were never made."""
+        """[N] of a cell under `what`; None where its predictions lack or were never made, and where
+        the study left those results out (of other images than most were measured on)."""
         if cell not in self._read:
-            self._read[cell] = self._cell(cell)
+            found = self._cell(cell)
+            kept = self._comparable[cell]
+            self._read[cell] = found and {key: found[key] for key in found if key in kept}
         found = self._read[cell]
         return None if found is None else found.get(what)
 
@@ -70,6 +74,12 @@ class Answers:
                 if found is not None:
                     arrays[f"{cell}|{what}"] = np.round(found * _SCALE).astype(np.uint16)
         return gzip.compress(save(arrays), mtime=0)  # equal answers, equal bytes
+
+
+def _comparable(row: pd.Series) -> set[str]:
+    """What of a cell's answers `Study.cells` still holds the accuracies of."""
+    sets = {f"outside/{condition.partition(':')[0]}" for condition in row["outside"]}
+    return {CLEAN, *sets, *([SHIFTS] if row["shift"] else [])}
 
 
 _SCALE = 27720

@@ -10,7 +10,7 @@ from hiddenmix.report.comparison import settings_table
 from hiddenmix.report.factors import Best, Effect, best_layers, effects
 from hiddenmix.report.questions import Question, questions
 from hiddenmix.report.results import Study
-from hiddenmix.report.verdict import sentence
+from hiddenmix.report.verdict import spoken
 
 FORMAT = 1
 """Of verdict.json."""
@@ -50,25 +50,7 @@ def as_json(study: Study, found: Findings) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "margin": found.margin,
-        "questions": [
-            {
-                "data": each.title,
-                "network": each.model,
-                "variant": each.variant,
-                "layer": each.layer,
-                "on": each.what,
-                "word": each.word,
-                "sentence": sentence(each, found.margin).replace("*", "").replace("`", ""),
-                "gain": _plain(each.gain),
-                "image_mixup_over_plain": _plain(each.mixup),
-                "need": _plain(each.need),
-                "look": _plain(each.look),
-                "settings": list(each.rows["setting"]),
-                "seeds_left_out": list(each.left_out),
-                "cells_without_predictions": each.without_predictions,
-            }
-            for each in found.questions
-        ],
+        "questions": [question_json(each, found.margin) for each in found.questions],
         "factors": [_plain(each) for each in found.effects],
         "best_layers": [_plain(each) for each in found.best],
         "looks": [_plain(each) for each in study.looks],
@@ -76,6 +58,27 @@ def as_json(study: Study, found: Findings) -> dict[str, Any]:
             {key: None if pd.isna(value) else value for key, value in row.items()}
             for row in found.table.to_dict("records")
         ],
+    }
+
+
+def question_json(question: Question, margin: float) -> dict[str, Any]:
+    """One question and its answer; `margin` is a fraction."""
+    return {
+        "data": question.title,
+        "network": question.model,
+        "variant": question.variant,
+        "layer": question.layer,
+        "on": question.what,
+        "word": question.word,
+        "sentence": spoken(question, margin),
+        "gain": _plain(question.gain),
+        "image_mixup_over_plain": _plain(question.mixup),
+        "need": _plain(question.need),
+        "look": _plain(question.look),
+        "gain_by_seed": {str(seed): gain for seed, gain in question.by_seed.items()},
+        "settings": list(question.rows["setting"]),
+        "seeds_left_out": list(question.left_out),
+        "cells_without_predictions": question.without_predictions,
     }
 
 

@@ -20,7 +20,7 @@ from hiddenmix.report.tables import (
     p_text,
     points,
 )
-from hiddenmix.report.verdict import asked, sentence
+from hiddenmix.report.verdict import asked, told
 
 _READING = """\
 Accuracies are means over seeds ± half the 95 % Student-t interval, in percent. A gain is the mean \
@@ -31,7 +31,7 @@ with 6. p (Holm) is p (t) after Holm's correction over this table. No spread: th
 every seed (accuracies are coarse), and the sign-flip p stands for p (t). Blank: no comparison, or a \
 single seed. These rows carry no verdict."""
 
-_PRIMARY = """\
+PRIMARY = """\
 The gain is averaged over the study's grid of K and α within a seed: one number a seed, one test. Its \
 interval is for new seeds *and* new test images; that for this test set holds for new seeds alone. p is \
 of the first, p (flip) of the exact sign-flip test over seeds. A verdict needs both: an interval that \
@@ -48,14 +48,16 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
     table = found.table
     lines = [f"# {escaped(title)}", "", *head.warnings(study)]
     for question in found.questions:
-        lines += [sentence(question, found.margin), ""]
+        verdict, *rest = told(question, found.margin)
+        lines += [verdict, "", *(f"- {text}" for text in rest), *([""] if rest else [])]
     lines += _looks(study, found)
     lines += [*head.reproduction(study), *head.networks(table), *head.data(study)]
     lines += [*_covered(study), *head.unfinished(study, table)]
-    lines += ["## The questions", "", questions_table(found.questions), "", _PRIMARY, ""]
+    lines += ["## The questions", "", questions_table(found.questions), "", PRIMARY, ""]
     if found.effects:
         lines += ["## Factors", "", _effects(found.effects), "", _FACTORS, ""]
         lines += _best(found.best)
+    lines += _by_seed(found.questions)
     lines += ["## All settings", "", _main_table(table), "", _READING, ""]
     lines += figures
     if table["shift_accuracy_mean"].notna().any():
@@ -67,26 +69,49 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
 
 def questions_table(questions: list[Question]) -> str:
     """One row a question."""
-    rows = []
-    for each in questions:
-        gain = each.gain
-        row = {
+    return markdown_table([question_row(each) for each in questions])
+
+
+def question_row(question: Question) -> dict[str, str]:
+    """A row of the table of questions."""
+    gain, mixup = question.gain, question.mixup
+    row = {
+        **{"data": question.title, "network": question.model, "differs in": question.variant},
+        **{"question": asked(question.what), "layer": question.layer or ""},
+        **{"verdict": question.word},
+        **dict.fromkeys(("n", "N", "gain, points [95 %]", "p", "p (flip)"), ""),
+        **dict.fromkeys(("for this test set [95 %]", "image mixup over plain"), ""),
+    }
+    if gain is not None:
+        row |= {"n": str(gain.seeds), "N": f"{gain.images:,}" if gain.images else ""}
+        row |= {"gain, points [95 %]": points(gain.mean, gain.low, gain.high)}
+        row |= {"p": p_text(gain.p_value), "p (flip)": p_text(gain.p_flip)}
+        seeds = points(gain.mean, gain.seed_low, gain.seed_high)
+        row["for this test set [95 %]"] = seeds.partition(" ")[2]
+    if mixup is not None:
+        row["image mixup over plain"] = points(mixup.mean, mixup.low, mixup.high)
+    return row
+
+
+def _by_seed(questions: list[Question]) -> list[str]:
+    """The numbers that the tests over seeds rest on."""
+    rows = [
+        {
             **{"data": each.title, "network": each.model, "differs in": each.variant},
-            **{"question": asked(each.what), "layer": each.layer or "", "verdict": each.word},
-            **dict.fromkeys(("n", "N", "gain, points [95 %]", "p", "p (flip)"), ""),
-            **dict.fromkeys(("for this test set [95 %]", "image mixup over plain"), ""),
+            "question": asked(each.what),
+            "seed: gain in points": ", ".join(
+                f"{seed}: {points(gain)}" for seed, gain in each.by_seed.items()
+            ),
         }
-        if gain is not None:
-            row |= {"n": str(gain.seeds), "N": f"{gain.images:,}" if gain.images else ""}
-            row |= {"gain, points [95 %]": points(gain.mean, gain.low, gain.high)}
-            row |= {"p": p_text(gain.p_value), "p (flip)": p_text(gain.p_flip)}
-            seeds = points(gain.mean, gain.seed_low, gain.seed_high)
-            row["for this test set [95 %]"] = seeds.partition(" ")[2]
-        if each.mixup is not None:
-            mixup = each.mixup
-            row["image mixup over plain"] = points(mixup.mean, mixup.low, mixup.high)
-        rows.append(row)
-    return markdown_table(rows)
+        for each in questions
+        if each.by_seed
+    ]
+    if not rows:
+        return []
+    explained = (
+        "The gain of each question's first table by seed; cells.csv holds every network's numbers."
+    )
+    return ["## By seed", "", markdown_table(rows), "", explained, ""]
 
 
 def _looks(study: Study, found: Findings) -> list[str]:

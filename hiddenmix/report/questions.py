@@ -58,6 +58,9 @@ class Question:
     without_predictions: int
     """Cells of the question whose predictions are missing, so that test images are no factor."""
 
+    by_seed: Mapping[int, float]
+    """The gain of each seed, a fraction: the one number a seed that is tested."""
+
 
 def questions(
     table: pd.DataFrame, cells: pd.DataFrame, answers: Answers, margin: float
@@ -130,6 +133,7 @@ def _ask(
         look=look,
         left_out=compared.left_out,
         without_predictions=compared.without_predictions,
+        by_seed=compared.by_seed,
     )
 
 
@@ -150,6 +154,8 @@ class Compared:
     gain: Gain | None
     left_out: tuple[int, ...]
     without_predictions: int
+    by_seed: Mapping[int, float]
+    """Seed -> mean difference."""
     matrix: NDArray[np.float64] | None
     """[n, N], where all predictions are there."""
 
@@ -166,7 +172,7 @@ def compare(
     """
     known = [pair for pair in pairs if set(pair) <= by_setting.keys()]
     if not known:
-        return Compared(None, (), 0, None)
+        return Compared(None, (), 0, {}, None)
     settings = {setting for pair in known for setting in pair}
     by_seed = {
         key: {
@@ -181,7 +187,7 @@ def compare(
     everywhere = set().union(*by_seed.values())
     left_out = tuple(sorted(everywhere - set(seeds)))
     if not seeds:
-        return Compared(None, left_out, 0, None)
+        return Compared(None, left_out, 0, {}, None)
     rights = {
         (key, seed): answers.right(by_seed[key][seed]["cell"], what)
         for key in settings
@@ -190,7 +196,9 @@ def compare(
     missing = sum(right is None for right in rights.values())
     sizes = {len(right) for right in rights.values() if right is not None}
     if missing or len(sizes) > 1:
-        return Compared(_from_results(known, what, by_seed, seeds), left_out, missing, None)
+        differences = _from_results(known, by_seed, seeds) if what == CLEAN else {}
+        gain = seeds_alone(differences.values()) if differences else None
+        return Compared(gain, left_out, missing, differences, None)
     size = sizes.pop()
     matrix = np.zeros((len(seeds), size))
     for treated, baseline in known:
@@ -199,21 +207,17 @@ def compare(
             assert ours is not None
             assert theirs is not None
             matrix[place] += (ours - theirs) / len(known)
-    return Compared(two_way(matrix), left_out, 0, matrix)
+    means = dict(zip(seeds, matrix.mean(axis=1).tolist(), strict=True))
+    return Compared(two_way(matrix), left_out, 0, means, matrix)
 
 
 def _from_results(
-    pairs: Sequence[Pair],
-    what: str,
-    by_seed: Mapping[str, Mapping[int, pd.Series]],
-    seeds: Sequence[int],
-) -> Gain | None:
-    if what != CLEAN:
-        return None
-    differences = [
-        float(
+    pairs: Sequence[Pair], by_seed: Mapping[str, Mapping[int, pd.Series]], seeds: Sequence[int]
+) -> dict[int, float]:
+    """Seed -> mean difference in clean accuracy."""
+    return {
+        seed: float(
             np.mean([by_seed[a][seed]["accuracy"] - by_seed[b][seed]["accuracy"] for a, b in pairs])
         )
         for seed in seeds
-    ]
-    return seeds_alone(differences)
+    }

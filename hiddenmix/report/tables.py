@@ -1,11 +1,15 @@
 """Cells of the report's tables, for Markdown and for the terminal: names, numbers, p-values."""
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
 
-LEFT = ("data", "network", "layer", "mode", "differs in", "question", "factor", "level", "against")
+LEFT = (
+    *("study", "data", "network", "layer", "mode", "differs in", "question", "on", "verdict"),
+    *("factor", "level", "against"),
+)
 """Columns of text, aligned to the left."""
 
 LISTED = 50
@@ -18,7 +22,9 @@ def p_text(p: float | None) -> str:
         return ""
     if p < 0.0001:
         return "< 0.0001"
-    return f"{p:.4f}" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    # 0.0503 would be 0.050, of which nobody could say on which side of 0.05 it lies.
+    fine = p < 0.001 or (p != 0.05 and round(p, 3) == 0.05)
+    return f"{p:.4f}" if fine else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def points(mean: float | None, low: float | None = None, high: float | None = None) -> str:
@@ -69,19 +75,20 @@ def outcome(row: pd.Series) -> dict[str, str]:
     }
 
 
-def columns(rows: list[dict[str, str]]) -> list[str]:
-    """The columns worth showing: those that hold anything, data and network where they vary."""
+def columns(rows: list[dict[str, str]], keep: Collection[str] = ()) -> list[str]:
+    """The columns worth showing: those that hold anything, data and network where they vary, `keep`."""
     names: list[str] = []
     for name in rows[0] if rows else ():
         values = {row[name] for row in rows}
-        if values != {""} and not (name in ("data", "network") and len(values) == 1):
+        same = name in ("data", "network") and len(values) == 1
+        if name in keep or (values != {""} and not same):
             names.append(name)
     return names
 
 
-def markdown_table(rows: list[dict[str, str]]) -> str:
-    """Rows of equal keys as a Markdown table."""
-    frame = pd.DataFrame(rows)[columns(rows)].map(escaped)
+def markdown_table(rows: list[dict[str, str]], keep: Collection[str] = ()) -> str:
+    """Rows of equal keys as a Markdown table of `columns`."""
+    frame = pd.DataFrame(rows)[columns(rows, keep)].map(escaped)
     align = ["left" if name in LEFT else "right" for name in frame.columns]
     return str(frame.to_markdown(index=False, disable_numparse=True, colalign=align))
 

@@ -1,12 +1,19 @@
-"""The table of a study's settings on a terminal, of whatever width."""
+"""A study's settings, questions and verdicts on a terminal, of whatever width."""
+
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 from rich import box
 from rich.cells import cell_len
+from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from hiddenmix.report.tables import LEFT, columns, identity, outcome
+from hiddenmix.report.answers import CLEAN
+from hiddenmix.report.questions import Question
+from hiddenmix.report.tables import LEFT, columns, identity, outcome, points
+from hiddenmix.report.verdict import told
 
 _DROPPED = ("p (flip)", "p (t)", "p (Holm)", "accuracy, %")
 """What a narrow terminal goes without, in this order; report.md and summary.csv have it. What tells
@@ -29,17 +36,55 @@ def terminal_table(table: pd.DataFrame, width: int = WIDTH) -> Table:
     if (table["n"] > 1).any():
         view.caption = Text("± and [ ]: 95 %, Student t over n seeds; p (Holm): over these rows")
         view.caption_justify = "left"
+    _fill(view, rows, names)
+    return view
+
+
+def terminal_verdicts(questions: Sequence[Question], margin: float) -> Group:
+    """The verdicts for a rich console: each on a line, and those on clean test images explained.
+
+    Where the study asks more than one question of them, a table of all answers stands first.
+    """
+    parts: list[Table | Text | Padding] = []
+    if sum(question.what == CLEAN for question in questions) > 1:
+        parts.append(answers_table([answer_row(question, margin) for question in questions]))
+    for question in questions:
+        verdict, *rest = told(question, margin, markdown=False)
+        parts.append(Text(verdict, style="bold"))
+        if question.what == CLEAN:
+            parts += [Padding(Text(text), (0, 0, 0, 2)) for text in rest]
+    return Group(*parts)
+
+
+def answer_row(question: Question, margin: float) -> dict[str, str]:
+    """What was asked, and the answer."""
+    gain = question.gain
+    about = {"data": question.title, "network": question.model, "differs in": question.variant}
+    what = {"on": question.what, "layer": question.layer or ""}
+    word = f"equal ±{100 * margin:g}" if question.word == "equal" else question.word
+    found = {"verdict": word, "n": str(gain.seeds) if gain else ""}
+    effect = points(gain.mean, gain.low, gain.high) if gain else ""
+    return about | what | found | {"gain, points [95 %]": effect}
+
+
+def answers_table(rows: list[dict[str, str]], keep: Collection[str] = ()) -> Table:
+    """Rows of `answer_row`, with or without more columns, for a rich console."""
+    view = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+    _fill(view, rows, columns(rows, keep))
+    return view
+
+
+def _fill(view: Table, rows: list[dict[str, str]], names: list[str]) -> None:
     for name in names:
         # Folded, not cut: two long names that begin alike must not look alike.
         view.add_column(
             name,
             justify="left" if name in LEFT else "right",
-            no_wrap=name not in LEFT,
+            no_wrap=name not in LEFT or name == "verdict",
             overflow="fold",
         )
     for row in rows:
         view.add_row(*(Text(row[name]) for name in names))  # Text: markup in names stays text
-    return view
 
 
 def _wide(rows: list[dict[str, str]], names: list[str]) -> int:

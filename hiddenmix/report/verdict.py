@@ -4,7 +4,7 @@ The rule itself stands in `decision.py`; the questions in `questions.py`.
 """
 
 from hiddenmix.report.answers import CLEAN, SHIFTS
-from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, Need, Way
+from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, LEVEL, Way
 from hiddenmix.report.questions import Question
 from hiddenmix.report.tables import code, escaped, p_text, points
 from hiddenmix.report.two_way import Gain
@@ -20,45 +20,34 @@ def asked(what: str) -> str:
 
 
 def spoken(question: Question, margin: float) -> str:
-    """`sentence` without Markdown, for a terminal."""
-    return sentence(question, margin).replace("**", "").replace("`", "").replace("\\", "")
+    """`told` as one paragraph of plain text."""
+    return " ".join(told(question, margin, markdown=False))
 
 
-def sentence(question: Question, margin: float) -> str:
-    """The verdict on one question as Markdown; `margin` is a fraction."""
-    about = [question.title, question.model, question.variant]
-    where = f"{escaped(', '.join(part for part in about if part))}; {escaped(asked(question.what))}"
-    opening = f"**{_WORDS[question.word].format(margin=f'{100 * margin:g}')}** ({where}): "
+def told(question: Question, margin: float, *, markdown: bool = True) -> list[str]:
+    """The verdict on one question, `margin` a fraction: the word and the effect, and then, a sentence
+    or two each, how sure it is, what image mixup itself does, why it is undecided and what would
+    decide it."""
     gain = question.gain
+    opening = _opening(question, margin, markdown)
     if question.layer is None:
-        return opening + "the study mixes at no hidden layer, so that nothing can be compared."
-    layer = f"`{code(question.layer)}`"
+        return [f"{opening} the study mixes at no hidden layer, so that nothing can be compared."]
+    layer = f"`{code(question.layer)}`" if markdown else question.layer
     if question.layer != "conv1":
         layer += " (the lowest hidden layer of the study)"
     if gain is None:
-        return opening + (
-            f"no seed has all settings of {layer} and image mixup of as many images beside them, so "
-            "that nothing can be compared."
-        )
-    many = len(question.rows)
-    grid = f"mean of {many} settings of K and α" if many > 1 else "one setting of K and α"
-    found = (
-        f"mixing the feature maps after {layer} instead of the images changes accuracy by "
-        f"{points(gain.mean, gain.low, gain.high)} percentage points"
+        return [
+            f"{opening} no seed has all settings of {layer} and image mixup of as many images beside "
+            "them, so that nothing can be compared."
+        ]
+    effect = (
+        f"mixing feature maps at {layer} instead of images: "
+        f"{points(gain.mean, gain.low, gain.high)} points of accuracy."
     )
-    counts = f"n = {gain.seeds} seed{'s' * (gain.seeds > 1)}"
-    if gain.images:
-        counts += f", N = {gain.images:,} test images"
-    parts = [counts, grid]
-    if gain.low is not None:
-        parts.insert(0, "95 % interval for new seeds and new test images")
-        parts += [f"p = {p_text(gain.p_value)}", f"sign-flip p over seeds {p_text(gain.p_flip)}"]
-    text = f"{opening}{found} ({'; '.join(parts)})."
-    if gain.seed_low is not None:
-        seeds = points(gain.mean, gain.seed_low, gain.seed_high).partition(" ")[2]
-        text += f" For new seeds on this test set alone: {seeds}."
-    text += _look(question) + _remarks(question, gain)
-    return text + _mixup(question) + _needed(question, margin)
+    parts = (_sure(question, gain), _look(question), _remarks(question), _mixup(question))
+    undecided = (_why(question, gain, margin), _needed(question, gain, margin))
+    more = (*parts, *(undecided if question.word == "undecided" else ()))
+    return [f"{opening} {effect}", *filter(None, more)]
 
 
 _WORDS = {
@@ -69,27 +58,34 @@ _WORDS = {
 }
 
 
-def _remarks(question: Question, gain: Gain) -> str:
-    text = ""
-    if question.without_predictions:
-        text += (
-            f" The predictions of {question.without_predictions} networks are missing, so that test "
-            "images are no factor here: python -m hiddenmix.evaluate makes them."
+def word_text(word: str, margin: float) -> str:
+    """A verdict's word as it is printed; `margin` is a fraction."""
+    return _WORDS[word].format(margin=f"{100 * margin:g}")
+
+
+def _opening(question: Question, margin: float, markdown: bool) -> str:
+    about = (question.title, question.model, question.variant)
+    where = f"{', '.join(filter(None, about))}; {asked(question.what)}"
+    word = word_text(question.word, margin)
+    return f"**{word}** ({escaped(where)}):" if markdown else f"{word} ({where}):"
+
+
+def _sure(question: Question, gain: Gain) -> str:
+    many = len(question.rows)
+    parts = [f"n = {gain.seeds} seed{'s' * (gain.seeds > 1)}"]
+    parts += [f"N = {gain.images:,} test images"] if gain.images else []
+    parts.append(f"mean of {many} settings of K and α" if many > 1 else "one setting of K and α")
+    counts = ", ".join(parts)
+    text = f"How sure: no interval for new test images; {counts}."
+    if gain.low is not None:
+        text = (
+            f"How sure: 95 % interval for new seeds and new test images; {counts}; p = "
+            f"{p_text(gain.p_value)}, sign-flip p over seeds {p_text(gain.p_flip)}."
         )
-    if question.left_out:
-        text += f" Left out, as parts of the grid are missing: seeds {_listed(question.left_out)}."
-    if gain.seeds == 1:
-        text += " One seed gives no interval."
-    if gain.differing is not None and gain.differing < FEWEST_IMAGES:
-        text += (
-            f" The methods differ on {gain.differing} test images, and a verdict needs at least "
-            f"{FEWEST_IMAGES}."
-        )
+    if gain.seed_low is not None:
+        seeds = points(gain.mean, gain.seed_low, gain.seed_high).partition(" ")[2]
+        text += f" For new seeds on this test set alone: {seeds}."
     return text
-
-
-def _listed(seeds: tuple[int, ...]) -> str:
-    return ", ".join(map(str, seeds[:20])) + (", …" if len(seeds) > 20 else "")
 
 
 def _look(question: Question) -> str:
@@ -97,45 +93,89 @@ def _look(question: Question) -> str:
     look = question.look
     if look is None:
         return ""
-    return (
-        f" This was a planned look (repeats=auto): p had to lie below {p_text(look.level)} for a "
+    text = (
+        f"This was a planned look (repeats=auto): p had to lie below {p_text(look.level)} for a "
         f"difference, and below {p_text(look.equal_level)} for equality, so that all looks together err "
-        "in at most 5 %."
+        "in at most 5 %"
     )
+    if look.low is not None:
+        gain = points(0, look.low, look.high).partition(" ")[2]
+        text += f"; the interval that holds over all looks is {gain}"
+    return f"{text}."
+
+
+def _remarks(question: Question) -> str:
+    said = []
+    if question.without_predictions:
+        said.append(
+            f"The predictions of {question.without_predictions} networks are missing, so that test "
+            "images are no factor here: python -m hiddenmix.evaluate makes them."
+        )
+    if question.left_out:
+        said.append(f"Left out, as parts of the grid are missing: seeds {_listed(question)}.")
+    return " ".join(said)
+
+
+def _listed(question: Question) -> str:
+    seeds = question.left_out
+    return ", ".join(map(str, seeds[:20])) + (", …" if len(seeds) > 20 else "")
 
 
 def _mixup(question: Question) -> str:
     """What image mixup itself does: a gain over it means little where it loses."""
     mixup = question.mixup
     if mixup is None:
-        return " Plain training was not run beside it."
+        return "Plain training was not run beside it."
     shown = points(mixup.mean, mixup.low, mixup.high)
-    return f" Image mixup itself changes accuracy by {shown} points against plain training."
+    return f"Image mixup itself, against plain training: {shown} points."
 
 
-def _needed(question: Question, margin: float) -> str:
-    need, gain = question.need, question.gain
-    if question.word != "undecided" or gain is None:
-        return ""
-    fewest = f" A verdict needs at least {FEWEST} seeds." if gain.seeds < FEWEST else ""
-    if need is None:
-        return fewest
-    return fewest + _need_text(need, gain, margin)
-
-
-def _need_text(need: Need, gain: Gain, margin: float) -> str:
-    """What would decide, at the present spread: a difference as large as now, or equality."""
-    ways = []
-    if need.differ is not None:
-        ways.append(f"{_way(need.differ, gain)} if the difference stays what it is")
-    ways.append(f"{_way(need.equal, gain)} for equality within ±{100 * margin:g} if there is none")
-    return f" What would decide it at this spread: {', or '.join(ways)}."
-
-
-def _way(way: Way, gain: Gain) -> str:
-    if way.images is None:
-        return f"{way.seeds:,} seeds"
+def _why(question: Question, gain: Gain, margin: float) -> str:
+    """Which condition of the rule is not met."""
+    look, few = question.look, []
+    if gain.seeds < FEWEST:
+        few.append(f"a verdict needs at least {FEWEST} seeds")
+    if gain.differing is not None and gain.differing < FEWEST_IMAGES:
+        few.append(
+            f"the methods differ on {gain.differing} test images, and a verdict needs at least "
+            f"{FEWEST_IMAGES}"
+        )
+    if few or gain.p_value is None or gain.p_flip is None:
+        return f"Why undecided: {'; '.join(few)}." if few else ""
+    level = LEVEL if look is None else look.level
+    if gain.p_value < level:
+        return (
+            "Why undecided: the interval excludes 0, but the exact sign-flip test over seeds must agree "
+            f"with p below {LEVEL:g}, and has {p_text(gain.p_flip)}."
+        )
+    equal = points(0, gain.low90, gain.high90).partition(" ")[2]
+    differ = "the interval holds 0" if look is None else f"p is not below {p_text(level)}"
     return (
-        f"no number of seeds on these {gain.images:,} test images, but {way.seeds:,} seeds on "
-        f"{way.images:,}"
+        f"Why undecided: {differ}, and equality within ±{100 * margin:g} is not shown either (90 % "
+        f"interval {equal})."
     )
+
+
+def _needed(question: Question, gain: Gain, margin: float) -> str:
+    """What would decide, at the present spread: a difference as large as now, equality, or either."""
+    need = question.need
+    if need is None:
+        return ""
+    ways = {
+        "if the difference stays what it is": need.differ,
+        f"if there is none (equality within ±{100 * margin:g})": need.equal,
+        "whatever it turns out to be": need.any_mean,
+    }
+    known = {when: way for when, way in ways.items() if way is not None}
+    told = "; ".join(f"{_way(way)} {when}" for when, way in known.items())
+    text = f"What would decide it at this spread: {told}."
+    more = [way.images is not None for way in known.values()]
+    if any(more):
+        where = "" if all(more) else "Where more test images are named, "
+        no = f"no number of seeds on these {gain.images:,} would do."
+        text += f" {where}{no}" if where else f" {no.capitalize()}"
+    return text
+
+
+def _way(way: Way) -> str:
+    return f"{way.seeds:,} seeds" + (f" on {way.images:,} test images" if way.images else "")

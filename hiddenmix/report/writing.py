@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -16,6 +17,9 @@ from hiddenmix.report.results import Study, read_study
 from hiddenmix.report.tables import escaped
 from hiddenmix.system import atomic
 from hiddenmix.terminal import clean
+
+if TYPE_CHECKING:
+    from hiddenmix.report.drawing import Drawing  # loads matplotlib, which a table does without
 
 _LARGE = 100_000
 """Bytes of an SVG figure beyond which a published report has the PNG alone."""
@@ -49,7 +53,7 @@ def write_summary(study: Path) -> Path:
     try:
         return _tables(found, settings_table(found.cells), found.folder)
     except OSError as error:
-        raise _unwritable(found.folder, error) from None
+        raise unwritable(found.folder, error) from None
 
 
 def with_results(folder: Path) -> Study:
@@ -73,7 +77,7 @@ def write(study: Study, found: Findings, title: str | None, output: Path | None 
         if output is not None:
             atomic.write_bytes(folder / ANSWERS, found.answers.content())
         figures, drawn = _figures(study, found, folder, published=output is not None)
-        _remove_stale(folder, drawn)
+        remove_stale(folder, drawn)
         heading = clean(title or study.folder.resolve().name)
         # What json cannot hold is absent: the findings hold finite numbers, texts and None alone.
         verdict = json.dumps(as_json(study, found), indent=1, allow_nan=False, default=str) + "\n"
@@ -82,11 +86,11 @@ def write(study: Study, found: Findings, title: str | None, output: Path | None 
         text = markdown(study, found, heading, figures)
         atomic.write_bytes(path, text.encode("utf-8", "replace"))
     except OSError as error:
-        raise _unwritable(study.folder, error) from None
+        raise unwritable(study.folder, error) from None
     return path
 
 
-def _unwritable(folder: Path, error: OSError) -> UserError:
+def unwritable(folder: Path, error: OSError) -> UserError:
     return UserError(f"the report of {show(folder)} cannot be written\n  {clean(error)}")
 
 
@@ -110,26 +114,15 @@ def _figures(
     study: Study, findings: Findings, folder: Path, *, published: bool
 ) -> tuple[list[str], set[str]]:
     """Save every figure; the report's lines that show and explain them, and the files' names."""
-    from hiddenmix.report.drawing import Drawing, groups
+    from hiddenmix.report.drawing import groups
     from hiddenmix.report.factor_figure import factor_figure
     from hiddenmix.report.figures import draw
 
     lines: list[str] = []
     drawn: set[str] = set()
 
-    def add(drawing: Drawing, heading: str) -> None:
-        link = ""
-        for suffix in ("png", "svg"):
-            content = drawing.save(suffix)
-            if suffix == "svg":
-                if published and len(content) > _LARGE:
-                    continue
-                link = f" ([SVG]({drawing.name}.svg))"
-            drawn.add(f"{drawing.name}.{suffix}")
-            atomic.write_bytes(folder / f"{drawing.name}.{suffix}", content)
-        lines.extend([f"{heading} {escaped(drawing.heading)}", ""])
-        lines.extend([f"![{escaped(drawing.heading)}]({drawing.name}.png)", ""])
-        lines.extend([drawing.reading + link, ""])
+    def add(drawing: "Drawing", heading: str) -> None:
+        lines.extend(save(drawing, heading, folder, drawn, published=published))
 
     places = dict.fromkeys((effect.title, effect.model) for effect in findings.effects)
     for number, place in enumerate(list(places)[:_GROUPS], start=1):
@@ -148,7 +141,27 @@ def _figures(
     return lines, drawn
 
 
-def _remove_stale(folder: Path, drawn: set[str]) -> None:
+def save(
+    drawing: "Drawing", heading: str, folder: Path, drawn: set[str], *, published: bool
+) -> list[str]:
+    """Save a figure; the report's lines that show and explain it. Its files' names go into `drawn`."""
+    link = ""
+    for suffix in ("png", "svg"):
+        content = drawing.save(suffix)
+        if suffix == "svg":
+            if published and len(content) > _LARGE:
+                continue
+            link = f" ([SVG]({drawing.name}.svg))"
+        drawn.add(f"{drawing.name}.{suffix}")
+        atomic.write_bytes(folder / f"{drawing.name}.{suffix}", content)
+    return [
+        *(f"{heading} {escaped(drawing.heading)}", ""),
+        *(f"![{escaped(drawing.heading)}]({drawing.name}.png)", ""),
+        *(drawing.reading + link, ""),
+    ]
+
+
+def remove_stale(folder: Path, drawn: set[str]) -> None:
     """Delete the figures of an earlier report that this one does not draw: those that the report.md
     still in `folder` names. A user's own pictures stay."""
     try:

@@ -2,6 +2,7 @@
 
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from hiddenmix.study import failures
@@ -50,13 +51,14 @@ def _attempt(cell: Cell, loaded: LoadedData, run: Run) -> Outcome:
     if known is not None:
         text = f"already there, accuracy {known['test']['accuracy']:.4f}"
         full = cell.config.evaluation == "full"
-        if (lacks := lacking(cell, known, full)) is not None:
-            try:
-                sets, data = loaded.outside(cell.config), loaded.get(cell.config)
-                add_evaluation(cell, known, data, run.device, sets, lacks)
+        sets = partial(loaded.outside, cell.config)
+        try:
+            if (lacks := lacking(cell, known, full, sets)) is not None:
+                data = loaded.get(cell.config)
+                add_evaluation(cell, known, data, run.device, sets(), lacks)
                 text += ", evaluated in full" if full else ", its predictions made again"
-            except (OSError, ValueError, RuntimeError) as error:
-                return Outcome(cell.id, "failed", clean(error, 500), True)
+        except (OSError, ValueError, RuntimeError) as error:
+            return Outcome(cell.id, "failed", clean(error, 500), True)
         return Outcome(cell.id, "done", text)
     try:
         result = train_cell(cell, loaded.get(cell.config), run)

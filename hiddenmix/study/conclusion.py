@@ -36,8 +36,7 @@ def conclude(
         table = report.settings_table(study.cells, shown)
         console.print(report.terminal_table(table, console.width))
         found = report.find(study)
-        for question in found.questions:
-            say(report.spoken(question, found.margin))
+        console.print(report.terminal_verdicts(found.questions, found.margin))
         try:
             # Of several processes that finish a study together, each writes these files in turn.
             with study_locked(folder):

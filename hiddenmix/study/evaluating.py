@@ -1,6 +1,7 @@
 """Evaluations added to a study's finished networks, without training."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,17 @@ def evaluate_study(
             note = "already evaluated"
             with cell.locked(timeout=_PATIENCE) as mine:
                 now = cell.result() or found  # another process may have evaluated it meanwhile
+                sets = partial(loaded.outside, config)
+                lacks = None
+                try:
+                    lacks = lacking(cell, now, True, sets) if mine else None
+                except UserError as error:
+                    note += f"; whether its outside sets have changed is not known: {clean(error)}"
                 if not mine:
                     note = "another process holds it"
-                elif (lacks := lacking(cell, now, full=True)) is not None:
+                elif lacks is not None:
                     try:
-                        sets = loaded.outside(config)
-                        add_evaluation(cell, now, loaded.get(config), chosen, sets, lacks)
+                        add_evaluation(cell, now, loaded.get(config), chosen, sets(), lacks)
                         note = "evaluated"
                     except OtherDataError as error:
                         codes.add(2)

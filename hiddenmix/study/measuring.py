@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -211,29 +211,33 @@ def _conditions(sets: list[OutsideSet], size: int | None) -> Iterator[tuple[str,
             yield f"{each.name}:{condition}" if condition else each.name, images, labels
 
 
-def lacking(cell: Cell, result: Mapping[str, Any], full: bool) -> tuple[str, ...] | None:
+def lacking(
+    cell: Cell, result: Mapping[str, Any], full: bool, outside: Callable[[], list[OutsideSet]]
+) -> tuple[str, ...] | None:
     """The evaluators that a finished cell must still pass for what is asked of it; None for none.
 
-    `full`: whether more than the clean test is asked for. Where the predictions are gone, all that
-    the result holds is measured again.
+    `full`: whether more than the clean test is asked for. `outside` opens the outside sets asked for,
+    and is called where the result has sets of the same names: their content must be the same too. Where
+    the predictions are gone, all that the result holds is measured again.
     """
     known = predictions.read(cell.folder, result.get("predictions")) is not None
-    asked = {
-        "images": cell.config.evaluation_images,
-        "outside": sorted(cell.config.dataset.outside or ()),
-    }
     has_full = isinstance(result.get("evaluated"), dict)
-    had: dict[str, Any] = result["evaluated"] if has_full else {}
-    same = has_full and asked == {
-        "images": had.get("images"),
-        "outside": sorted(had.get("outside", {})),
-    }
-    if known and (same or not full):
+    if known and (not full or (has_full and _same(cell.config, result["evaluated"], outside))):
         return None
     rest = tuple(name for name in evaluation.SELECTIONS["full"] if name != "clean")
     if not known:
         return ("clean", *rest) if full or has_full else ("clean",)
     return rest
+
+
+def _same(
+    config: Config, evaluated: Mapping[str, Any], outside: Callable[[], list[OutsideSet]]
+) -> bool:
+    """Whether what is asked for was measured on the same images."""
+    had, names = evaluated.get("outside", {}), sorted(config.dataset.outside or ())
+    if config.evaluation_images != evaluated.get("images") or names != sorted(had):
+        return False
+    return not names or had == {each.name: each.digest for each in outside()}
 
 
 def add_evaluation(

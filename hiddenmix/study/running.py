@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from rich.console import Console
@@ -98,7 +99,7 @@ def _run_study(
                 "cells": list(plan.cells),
             },
         )
-        lacks = sum(_lacks(cell) for cell in cells)
+        lacks = sum(_lacks(cell, loaded) for cell in cells)
         number = how_many(configs[0], device, lacks)
         display = Display(console, len(cells), max(number, 1))
         data = [(loaded.whole(each.dataset), data_title(each)) for each in configs]
@@ -116,10 +117,15 @@ def _run_study(
     return 1 if failures or not written else 0
 
 
-def _lacks(cell: Cell) -> bool:
+def _lacks(cell: Cell, loaded: LoadedData) -> bool:
     known = cell.result()
+    if known is None:
+        return True
     full = cell.config.evaluation == "full"
-    return known is None or lacking(cell, known, full) is not None
+    try:
+        return lacking(cell, known, full, partial(loaded.outside, cell.config)) is not None
+    except (OSError, ValueError, RuntimeError):
+        return True  # whoever measures it will say why
 
 
 def _train_all(

@@ -26,6 +26,7 @@ from hiddenmix.config import (
     show,
 )
 from hiddenmix.system import keep_freed_memory
+from hiddenmix.terminal.streams import write_any_text
 
 VERSION = f"hiddenmix {metadata.version('hiddenmix')}"
 """What `--version` of every command prints."""
@@ -42,6 +43,7 @@ def guarded(command: Callable[[], int]) -> int:
     # that the other holds, slow small networks by ten times. Read when torch loads, so set before.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     keep_freed_memory()
+    write_any_text()
     # Hydra would print its errors and a hint at full tracebacks itself; this makes it raise them.
     former = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load
 
 from hiddenmix.report.answers import CLEAN, SHIFTS, Answers, summary
 from hiddenmix.report.factors import best_layers, effects
@@ -16,7 +17,7 @@ from hiddenmix.report.questions import Question
 from hiddenmix.report.results import read_study
 from hiddenmix.report.statistics import holm
 from hiddenmix.report.two_way import two_way
-from hiddenmix.report.verdict import sentence, spoken
+from hiddenmix.report.verdict import spoken, told
 from hiddenmix.report.writing import write_report
 from tests.support.made_study import (
     made_result,
@@ -147,7 +148,7 @@ def test_a_study_without_predictions_has_no_verdict_but_its_seeds(tmp_path: Path
 def test_nothing_to_compare(tmp_path: Path, layers: tuple[str, ...]) -> None:
     for question in found(make_study(tmp_path, layers=layers)).questions:
         assert question.word == "undecided"
-        assert "nothing can be compared" in sentence(question, 0.005)
+        assert "nothing can be compared" in spoken(question, 0.005)
 
 
 @pytest.mark.parametrize(("seeds", "word"), [(3, "undecided"), (5, "undecided"), (6, "supported")])
@@ -162,7 +163,7 @@ def test_three_seeds_never_decide(tmp_path: Path, seeds: int, word: str) -> None
     )
     question = clean_question(tmp_path)
     assert question.word == word
-    assert ("A verdict needs at least 6 seeds." in spoken(question, 0.005)) == (seeds < 6)
+    assert ("a verdict needs at least 6 seeds" in spoken(question, 0.005)) == (seeds < 6)
 
 
 def test_the_sentence_names_effect_interval_counts_both_p_and_image_mixup(tmp_path: Path) -> None:
@@ -171,19 +172,21 @@ def test_the_sentence_names_effect_interval_counts_both_p_and_image_mixup(tmp_pa
     text = spoken(question, 0.005)
     assert question.gain is not None
     assert text.startswith(
-        "Supported (Digits, cnn; clean test images): mixing the feature maps after"
+        "Supported (Digits, cnn; clean test images): mixing feature maps at conv1 instead of images: "
+        f"+{100 * question.gain.mean:.2f} ["
     )
     for part in (
-        f"by +{100 * question.gain.mean:.2f} [",
-        "95 % interval for new seeds and new test images; n = 6 seeds, N = 2,000 test images; ",
+        "95 % interval for new seeds and new test images; n = 6 seeds, N = 2,000 test images, ",
         "mean of 2 settings of K and α",
         "p = ",
         "sign-flip p over seeds 0.031",
         "For new seeds on this test set alone: [",
-        "Image mixup itself changes accuracy by +1.",
+        "Image mixup itself, against plain training: +1.",
     ):
         assert part in text
-    assert text == sentence(question, 0.005).replace("**", "").replace("`", "")
+    lines = " ".join(told(question, 0.005))
+    assert text == lines.replace("**", "").replace("`", "")
+    assert "Why undecided" not in text
 
 
 def test_equal_names_the_margin(tmp_path: Path) -> None:
@@ -317,4 +320,37 @@ def test_too_few_differing_images_are_said(tmp_path: Path) -> None:
     question = clean_question(tmp_path)
     assert question.word == "undecided"
     text = spoken(question, 0.005)
-    assert "The methods differ on 3 test images, and a verdict needs at least 10." in text
+    assert (
+        "Why undecided: the methods differ on 3 test images, and a verdict needs at least 10."
+        in text
+    )
+
+
+def test_answers_to_other_images_are_never_paired(tmp_path: Path) -> None:
+    """Of an outside set's two versions, equally large, only the more common one is compared."""
+    write_answers(tmp_path, grid("input", "conv1"), range(6), 100, chance)
+    for number, path in enumerate(sorted(tmp_path.glob("cells/*"))):
+        result = json.loads((path / "result.json").read_text())
+        arrays = load((path / "predictions.safetensors").read_bytes())
+        shutil.rmtree(path)
+        right = arrays["clean/class"] == arrays["label"]
+        version = "new" if number == 0 else "old"
+        result["outside"] = {"far": {"accuracy": float(right.mean()), "nll": 1.0}}
+        result["evaluated"] = {"images": None, "outside": {"far": version}}
+        write_answered(tmp_path, result, right, outside=("far",))
+    study = read_study(tmp_path)
+    assert study.problems[0].startswith("outside set far: left out of 1 cells")
+    [question] = [each for each in find(study).questions if each.what == "outside/far"]
+    assert question.without_predictions == 1
+    assert question.gain is None
+
+
+def test_the_report_shows_the_gain_of_each_seed(tmp_path: Path) -> None:
+    write_answers(tmp_path, grid("input", "conv1"), range(3), 100, chance)
+    question = clean_question(tmp_path)
+    assert question.gain is not None
+    assert list(question.by_seed) == [0, 1, 2]
+    assert np.mean(list(question.by_seed.values())) == pytest.approx(question.gain.mean)
+    shown = ", ".join(f"{seed}: {100 * gain:+.2f}" for seed, gain in question.by_seed.items())
+    text = write_report(tmp_path).read_text()
+    assert shown.replace("-", "−") in text[text.index("## By seed") :]

@@ -175,8 +175,9 @@ def test_report_begins_with_verdict_command_and_commit(tmp_path: Path) -> None:
     lines = text.splitlines()
     assert lines[0] == "# A \\*made\\* study \\| of &lt;nothing>"
     assert re.match(r"\*\*(Supported|Contradicted|Undecided)\*\* \(", lines[2])
-    assert "Reproduce it at commit `abc123` with uncommitted changes:" in lines[:9]
-    assert command in lines[:12]
+    place = lines.index("Reproduce it at commit `abc123` with uncommitted changes:")
+    assert place < lines.index("## The questions")
+    assert lines[place + 3] == command
     assert "cpu, threads: 2, torch 2.11.0, Python 3.11.2 (25)" in text
     assert "1,437 training and 360 test images" in text
     assert "incomplete" not in text

@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from hiddenmix.report.comparison import settings_table
+from hiddenmix.report.findings import find
 from hiddenmix.report.results import read_study
-from hiddenmix.report.terminal_table import terminal_table
+from hiddenmix.report.terminal_table import terminal_table, terminal_verdicts
 from tests.support.made_study import make_study
 
 LONG = "features.denseblock1.denselayer12.conv"
@@ -44,3 +45,36 @@ def test_p_values_go_before_the_gain(tmp_path: Path) -> None:
     assert "p (t)" not in narrow
     assert "gain, points" in narrow
     assert "accuracy, %" in narrow
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_verdicts_are_short_lines_and_explained(tmp_path: Path, width: int) -> None:
+    made = find(read_study(make_study(tmp_path)))
+    out = StringIO()
+    Console(file=out, width=width).print(terminal_verdicts(made.questions, made.margin))
+    lines = out.getvalue().splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert lines[0].startswith("Undecided (Digits, cnn; clean test images): ")
+    assert any(line.startswith("  How sure: ") for line in lines)
+    # Of samples from outside, the verdict alone: the report explains it.
+    assert sum(line.startswith("Undecided") for line in lines) == 2
+    assert sum(line.startswith("  How sure: ") for line in lines) == 1
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_several_data_sets_have_one_table_of_answers(tmp_path: Path, width: int) -> None:
+    for number, title in enumerate(("near", "far")):
+        name = {"title": title, "digest": str(number) * 32, "variant": str(number) * 8}
+        make_study(tmp_path, layers=("none", "input", "conv1"), seeds=(0, 1), full=False, **name)  # type: ignore[arg-type]
+    made = find(read_study(tmp_path))
+    out = StringIO()
+    Console(file=out, width=width).print(terminal_verdicts(made.questions, made.margin))
+    table = out.getvalue()[: out.getvalue().index("Undecided (")]
+    assert "data" in table
+    rows = [line.split() for line in table.splitlines() if "conv1" in line]
+    assert sorted(row[0] for row in rows) == ["far", "near"]
+    assert all(
+        f"{100 * each.gain.mean:+.2f}".replace("-", "−") in table
+        for each in made.questions
+        if each.gain
+    )

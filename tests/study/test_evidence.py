@@ -305,3 +305,44 @@ def test_the_users_own_command_is_recorded_where_a_launchers_worker_runs(
         + " ".join(f"'{x}'" if "[" in x else x for x in ALONE)
         + " study=own"
     ]
+
+
+def test_a_changed_outside_set_is_measured_anew_and_never_averaged_with_the_former(
+    run: Command, tmp_path: Path, capsys: Any
+) -> None:
+    generator = np.random.default_rng(0)
+
+    def save(shift: int) -> None:
+        images = generator.integers(0, 256, (30, 8, 8), dtype=np.uint8)
+        np.savez(tmp_path / "far.npz", x_test=images, y_test=(np.arange(30) + shift) % 10)
+
+    def digests() -> list[str]:
+        return [result(cell)["evaluated"]["outside"]["far"] for cell in cells(tmp_path)]
+
+    asked = ("evaluation=full", "dataset.outside={far: far.npz}")
+    save(0)
+    assert run(*ALONE, *asked, "layer=input").code == 0
+    assert "evaluated in full" not in run(*ALONE, *asked, "layer=input").output
+    before = digests()
+    save(1)
+    # Another setting, on the new files: of the two, neither is compared with the other.
+    assert run(*ALONE, *asked, "layer=conv1").code == 0
+    assert len(set(digests())) == 2
+    report = write_report(tmp_path / "outputs/default").read_text()
+    assert "outside set far: left out of 1 cells, such as" in report
+    # The same command again, and evaluate, measure the former anew.
+    again = run(*ALONE, *asked, "layer=input")
+    assert ", evaluated in full" in again.output
+    assert len(set(digests())) == 1
+    assert before[0] not in digests()
+    for cell in cells(tmp_path):
+        check_predictions(cell)
+    save(2)
+    capsys.readouterr()
+    assert evaluate.main(["outputs/default"]) == 0
+    assert capsys.readouterr().out.count(": evaluated\n") == 2
+    assert len(set(digests())) == 1
+    (tmp_path / "far.npz").unlink()
+    assert evaluate.main(["outputs/default"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("already evaluated; whether its outside sets have changed is not known") == 2

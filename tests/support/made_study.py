@@ -47,6 +47,7 @@ def made_result(
     variant: str = "",
     lr: float = 0.05,
     digest: str = "0123456789abcdef" * 2,
+    title: str = "Digits",
 ) -> dict[str, Any]:
     """One cell's result. A seed's luck is common to all its settings, so that pairing helps."""
     common = np.random.default_rng([seed]).normal(0, 0.008)
@@ -62,7 +63,7 @@ def made_result(
         "baseline": setting_key("input", mode, alpha, variant) if alpha else None,
         "two_images": setting_key("input", "siamese", alpha, variant) if alpha else None,
         "plain": setting_key("none", None, None, variant),
-        **{"dataset": "digits", "title": "Digits", "model": "cnn", "layer": layer},
+        **{"dataset": "digits", "title": title, "model": "cnn", "layer": layer},
         **{"mode": mode, "alpha": alpha, "seed": seed, "epochs": 40, "parameters": 391562},
         **{"train_size": 1437, "test_size": 360},
         "disguised": [],
@@ -133,13 +134,17 @@ def write_answers(
             write_answered(study, made_result(layer, mode, alpha, seed, **options), right)
 
 
-def write_answered(study: Path, result: dict[str, Any], right: np.ndarray) -> Path:
-    """A cell whose network answers the images `right` [N] and no others; all shifts alike."""
+def write_answered(
+    study: Path, result: dict[str, Any], right: np.ndarray, outside: Iterable[str] = ()
+) -> Path:
+    """A cell whose network answers the images `right` [N] and no others; shifts and `outside` alike."""
     label = (np.arange(len(right)) % 10).astype(np.uint8)
     answer = np.where(right, label, (label + 1) % 10).astype(np.uint8)
     arrays = {"label": label, "clean/class": answer}
     for name in result.get("shift", {}):
         arrays[f"shift/{name}/class"] = answer
+    for name in outside:
+        arrays |= {f"outside/{name}/class": answer, f"outside/{name}/label": label}
     content = save(arrays)
     result["predictions"] = hashlib.blake2b(content, digest_size=16).hexdigest()
     result["test"]["accuracy"] = float(right.mean())

@@ -1,0 +1,123 @@
+"""The forest plot: a row for each question of several studies, with both intervals and its verdict."""
+
+from collections.abc import Sequence
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from hiddenmix.report.answers import CLEAN
+from hiddenmix.report.drawing import STYLE, Drawing, canvas, finish
+from hiddenmix.report.lettering import families, file_part, readable, wrapped
+from hiddenmix.report.several import Pooled, Row
+from hiddenmix.report.tables import points
+from hiddenmix.report.verdict import asked, word_text
+
+_MOST = 60
+"""Rows that are drawn; the table has all."""
+
+_WORDS = {
+    "supported": ("#0072B2", "^"),
+    "contradicted": ("#D55E00", "v"),
+    "equal": ("#009E73", "s"),
+    "undecided": ("#555555", "o"),
+}
+"""Colour and marker of each verdict."""
+
+_POOLED = ("#000000", "D")
+
+
+def forest(rows: Sequence[Row], pooled: Sequence[Pooled] = ()) -> Drawing | None:
+    """Of questions on the same kind of test images; None where nothing could be compared."""
+    known = [row for row in rows if row.question.gain is not None]
+    shown = known[:_MOST]
+    if not shown:
+        return None
+    what = shown[0].question.what
+    names = [wrapped(readable(_name(row)), 38, 2) for row in shown]
+    names += [f"mean over {each.sets} data sets" for each in pooled]
+    texts = [_said(row) for row in shown]
+    texts += [points(each.mean, each.low, each.high) for each in pooled]
+    fonts = families(" ".join([*names, asked(what)]))
+    with rc_context(STYLE | {"font.family": fonts}):
+        longest = max(len(line) for name in names for line in name.splitlines())
+        figure, [[axis]] = canvas(
+            [0.42 * len(names) + 0.2],
+            1,
+            width=3.8,
+            left=0.4 + 0.065 * longest,
+            right=0.25 + 0.066 * max(map(len, texts)),
+        )
+        axis.axvline(0, color="#777777", linewidth=0.8)
+        _margin(axis, shown)
+        for place, row in enumerate(shown):
+            _draw(axis, place, row)
+        for place, each in enumerate(pooled, start=len(shown)):
+            _line(axis, place, (each.low, each.high), color=_POOLED[0], linewidth=1.2)
+            axis.plot([100 * each.mean], [place], *_POOLED[1:], color=_POOLED[0], markersize=7)
+        for place, text in enumerate(texts):
+            axis.text(
+                1.03, place, text, transform=axis.get_yaxis_transform(), va="center", fontsize=8
+            )
+        axis.set_yticks(range(len(names)), names)
+        axis.set_ylim(len(names) - 0.5, -0.5)
+        axis.grid(visible=False, axis="y")
+        axis.set_xlabel("gain over image mixup (percentage points of accuracy)")
+        words = dict.fromkeys(row.question.word for row in shown)
+        handles = [
+            Line2D([], [], color=color, marker=marker, linestyle="", label=word)
+            for word in words
+            for color, marker in [_WORDS[word]]
+        ]
+        handles.append(Line2D([], [], color="#555555", linewidth=1.1, label="new seeds and images"))
+        handles.append(Line2D([], [], color="#555555", linewidth=4, alpha=0.45, label="new seeds"))
+        finish(figure, "Mixing at the layer against mixing images", asked(what), handles)
+    more = f" {len(known) - _MOST} more stand in the table alone." if len(known) > _MOST else ""
+    return Drawing(
+        "forest" if what == CLEAN else f"forest_{file_part(what)}",
+        f"Forest plot: {asked(what)}",
+        "A row for each question: the gain with its 95 % interval for new seeds and new test images "
+        "(thin) and for new seeds on this test set alone (thick), marker and colour by verdict; beside "
+        f"it the number, the verdict, seeds n and test images N. The band is what counts as equal.{more}",
+        figure,
+        tuple(fonts),
+    )
+
+
+def _name(row: Row) -> str:
+    question = row.question
+    about = ", ".join(filter(None, (question.title, question.model, question.variant)))
+    return f"{about}: {question.layer} ({row.study})"
+
+
+def _said(row: Row) -> str:
+    gain = row.question.gain
+    assert gain is not None
+    counts = f"n = {gain.seeds}" + (f", N = {gain.images:,}" if gain.images else "")
+    word = word_text(row.question.word, row.margin).lower()
+    return f"{points(gain.mean, gain.low, gain.high)}  {word}, {counts}"
+
+
+def _draw(axis: Axes, place: int, row: Row) -> None:
+    gain = row.question.gain
+    assert gain is not None
+    color, marker = _WORDS[row.question.word]
+    _line(axis, place, (gain.seed_low, gain.seed_high), color=color, linewidth=4, alpha=0.45)
+    _line(axis, place, (gain.low, gain.high), color=color, linewidth=1.1)
+    axis.plot([100 * gain.mean], [place], color=color, marker=marker, linestyle="", markersize=6)
+
+
+def _line(
+    axis: Axes, place: int, ends: tuple[float | None, float | None], **style: float | str
+) -> None:
+    low, high = ends
+    if low is not None and high is not None:
+        axis.plot([100 * low, 100 * high], [place, place], solid_capstyle="butt", **style)  # type: ignore[arg-type]
+
+
+def _margin(axis: Axes, rows: Sequence[Row]) -> None:
+    """The band of equality, where all rows have the same."""
+    margins = {row.margin for row in rows}
+    if len(margins) == 1:
+        margin = 100 * margins.pop()
+        axis.axvspan(-margin, margin, color="#999999", alpha=0.15, linewidth=0)

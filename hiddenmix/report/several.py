@@ -1,0 +1,194 @@
+"""A report over several studies: every question beside the others, and nothing pooled unless asked."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from hiddenmix.config import UserError, show
+from hiddenmix.report import head
+from hiddenmix.report.answers import CLEAN, SHIFTS
+from hiddenmix.report.findings import FORMAT, find, question_json
+from hiddenmix.report.markdown import question_row
+from hiddenmix.report.questions import Question
+from hiddenmix.report.results import Study
+from hiddenmix.report.statistics import mean_interval
+from hiddenmix.report.tables import escaped, markdown_table, points
+from hiddenmix.report.verdict import asked, told
+from hiddenmix.report.writing import remove_stale, save, unwritable, with_results
+from hiddenmix.system import atomic
+from hiddenmix.terminal import clean
+
+_KEEP = ("study", "data", "network")
+"""Columns that stand in the table whether they vary or not."""
+
+_READING = """\
+Each row is a question of its own, fixed beforehand and answered by the rule of docs/statistics.md at \
+5 %: of twenty rows without any difference one may be expected to err. The gain is the accuracy of \
+mixing feature maps at the layer minus that of mixing as many images, averaged over the study's K and α. \
+Its interval is for new seeds *and* new test images; that for this test set holds for new seeds alone."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A question of one of several studies."""
+
+    study: str
+    """The study's name, which tells it from the others."""
+    data: str
+    """The data's content: equal where two studies have the same data, whatever they call them."""
+    question: Question
+    margin: float
+    """What counts as equal, a fraction."""
+
+    def cells(self) -> dict[str, str]:
+        """What a table says of it."""
+        return {"study": self.study} | question_row(self.question)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The mean gain over data sets, each counted once, with Student's interval over them."""
+
+    on: str
+    """As `Question.what`."""
+    sets: int
+    mean: float
+    low: float | None
+    high: float | None
+
+
+def read(folders: Sequence[Path], margin: float | None) -> tuple[list[Study], list[Row]]:
+    """The studies of the folders and all their questions, clean test images first.
+
+    `margin`, a fraction, is by default each study's own. Raises `UserError`: a folder that is no study,
+    holds no results, or is named twice.
+    """
+    studies: list[Study] = []
+    rows: list[Row] = []
+    for folder, name in zip(folders, _names(folders), strict=True):
+        study = with_results(folder)
+        found = find(study, margin)
+        studies.append(study)
+        digests = dict(zip(study.cells["title"], study.cells["digest"], strict=True))
+        rows += [
+            Row(name, digests[question.title], question, found.margin)
+            for question in found.questions
+        ]
+    rows.sort(key=lambda row: _place(row.question.what))
+    return studies, rows
+
+
+def _place(what: str) -> tuple[bool, bool, str]:
+    return (what != CLEAN, what != SHIFTS, what)
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The shortest ends of the folders' paths that tell them apart."""
+    places = [folder.resolve() for folder in folders]
+    for place, folder in zip(places, folders, strict=True):
+        if places.count(place) > 1:
+            raise UserError(f"{show(folder)} is named twice\n  each study is reported once")
+    names: list[str] = []
+    for place in places:
+        size = 1
+        while sum(other.parts[-size:] == place.parts[-size:] for other in places) > 1:
+            size += 1
+        names.append(clean("/".join(place.parts[-size:])))
+    return names
+
+
+def pool(rows: Sequence[Row]) -> list[Pooled]:
+    """For each kind of test images, the mean of the gains over data sets.
+
+    Networks and studies on the same data are no independent evidence: their gains are averaged first,
+    so that a data set is one number. The interval is for new data sets drawn as these were. Raises
+    `UserError` where there are fewer than two.
+    """
+    found = []
+    for what in dict.fromkeys(row.question.what for row in rows):
+        by_data: dict[str, list[float]] = {}
+        for row in rows:
+            if row.question.what == what and row.question.gain is not None:
+                by_data.setdefault(row.data, []).append(row.question.gain.mean)
+        if len(by_data) > 1:
+            mean = mean_interval(sum(gains) / len(gains) for gains in by_data.values())
+            found.append(Pooled(what, mean.n, mean.mean, mean.low, mean.high))
+    if not found:
+        raise UserError("--pool needs two data sets\n  these studies have one, by its content")
+    return found
+
+
+def write_several(
+    studies: Sequence[Study],
+    rows: Sequence[Row],
+    output: Path,
+    title: str | None = None,
+    pooled: Sequence[Pooled] = (),
+) -> Path:
+    """Write report.md, verdicts.csv, verdict.json and the forest plots into `output`; returns the path
+    of the first. Raises `UserError` where they cannot be written."""
+    from hiddenmix.report.forest_figure import forest
+
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        drawn: set[str] = set()
+        figures: list[str] = []
+        for what in dict.fromkeys(row.question.what for row in rows):
+            here = [row for row in rows if row.question.what == what]
+            if drawing := forest(here, [each for each in pooled if each.on == what]):
+                figures += save(drawing, "##", output, drawn, published=True)
+        remove_stale(output, drawn)
+        text = _markdown(studies, rows, pooled, clean(title or output.resolve().name), figures)
+        verdict = {
+            "format": FORMAT,
+            "questions": [
+                {"study": row.study, "data_digest": row.data, "margin": row.margin}
+                | question_json(row.question, row.margin)
+                for row in rows
+            ],
+            "pooled": [asdict(each) for each in pooled],
+        }
+        content = json.dumps(verdict, indent=1, allow_nan=False, default=str) + "\n"
+        atomic.write_bytes(output / "verdict.json", content.encode("utf-8", "replace"))
+        table = pd.DataFrame([row.cells() for row in rows]).to_csv(index=False)
+        atomic.write_bytes(output / "verdicts.csv", table.encode("utf-8", "replace"))
+        atomic.write_bytes(output / "report.md", text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise unwritable(output, error) from None
+    return output / "report.md"
+
+
+def _markdown(
+    studies: Sequence[Study],
+    rows: Sequence[Row],
+    pooled: Sequence[Pooled],
+    title: str,
+    figures: list[str],
+) -> str:
+    lines = [f"# {escaped(title)}", ""]
+    for what in dict.fromkeys(row.question.what for row in rows):
+        words = [row.question.word for row in rows if row.question.what == what]
+        counts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
+        questions = f"{len(words)} question{'s' * (len(words) > 1)}"
+        lines += [f"**{escaped(asked(what).capitalize())}**: {questions}: {counts}.", ""]
+    for each in pooled:
+        lines += [
+            f"Pooled over {each.sets} data sets, each counted once ({escaped(asked(each.on))}): "
+            f"{points(each.mean, each.low, each.high)} points, with Student's 95 % interval over data "
+            "sets: for new ones drawn as these were. It carries no verdict.",
+            "",
+        ]
+    for study in studies:
+        lines += head.warnings(study)
+    lines += figures
+    lines += ["## The questions", "", markdown_table([row.cells() for row in rows], _KEEP), ""]
+    lines += [_READING if pooled else f"{_READING} Nothing is pooled over data sets.", ""]
+    for row in rows:
+        verdict, *rest = told(row.question, row.margin)
+        lines += [f"{escaped(row.study)}: {verdict}", "", *(f"- {text}" for text in rest), ""]
+    for name, study in zip(dict.fromkeys(row.study for row in rows), studies, strict=False):
+        lines += [f"## {escaped(name)}", "", *head.reproduction(study)]
+    return "\n".join(lines).rstrip() + "\n"

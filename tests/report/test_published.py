@@ -1,0 +1,42 @@
+"""What the README quotes of the published reports is what they say."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+REPORTS = ROOT / "outputs/reports"
+
+
+def words(text: str) -> str:
+    """On one line, without the marks of a quotation and of code."""
+    return " ".join(re.sub(r"^[>\s]*-? ", " ", text, flags=re.MULTILINE).replace("`", "").split())
+
+
+@pytest.mark.parametrize("name", ["first_command", "paper_small"])
+def test_the_readme_quotes_the_published_verdict(name: str) -> None:
+    question = json.loads((REPORTS / name / "verdict.json").read_text())["questions"][0]
+    readme = words((ROOT / "README.md").read_text().replace("**", ""))
+    assert question["sentence"] in readme
+    assert question["sentence"] in words(
+        (REPORTS / name / "report.md").read_text().replace("**", "")
+    )
+
+
+@pytest.mark.parametrize("name", ["first_command", "paper_small"])
+def test_a_published_report_holds_what_it_is_computed_from(name: str) -> None:
+    cells = pd.read_csv(REPORTS / name / "cells.csv")
+    verdict = json.loads((REPORTS / name / "verdict.json").read_text())
+    assert len(cells) == sum(row["n"] for row in verdict["settings"])
+    gains = verdict["questions"][0]["gain_by_seed"]
+    settings = verdict["questions"][0]["settings"]
+    by_setting = {key: rows.set_index("seed")["accuracy"] for key, rows in cells.groupby("setting")}
+    baselines = dict(zip(cells["setting"], cells["baseline"], strict=True))
+    differences = [by_setting[key] - by_setting[baselines[key]] for key in settings]
+    mean = sum(differences) / len(differences)
+    assert {str(seed): gain for seed, gain in mean.items()} == pytest.approx(gains)
+    for link in re.findall(r"\]\((.+?)\)", (REPORTS / name / "report.md").read_text()):
+        assert (REPORTS / name / link).is_file()

@@ -1,0 +1,151 @@
+"""Several studies side by side: each question stands alone, and nothing is pooled unless asked."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pandas as pd
+import pytest
+
+from hiddenmix.report.__main__ import main
+from hiddenmix.report.findings import find, question_json
+from hiddenmix.report.results import read_study
+from hiddenmix.report.several import pool, read
+from hiddenmix.report.statistics import mean_interval
+from tests.support.made_study import write_answers
+
+SETTINGS = (
+    ("none", None, None),
+    *((layer, "siamese", 1.0) for layer in ("input", "conv1")),
+)
+
+
+def made(folder: Path, title: str, gain: float, digest: str, seeds: int = 6) -> Path:
+    """A study of `seeds` seeds on 400 test images in which conv1 gains so much."""
+    write_answers(
+        folder,
+        SETTINGS,
+        range(seeds),
+        400,
+        lambda layer, mode, alpha: 0.7 + (gain if layer == "conv1" else 0.0),
+        title=title,
+        digest=digest * 32,
+    )
+    return folder
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> list[Path]:
+    return [
+        made(tmp_path / "one", "Digits", 0.1, "1"),
+        made(tmp_path / "two", "写真 & <b>", -0.1, "2"),
+        made(tmp_path / "three", "Photos", 0.0, "3", seeds=3),
+    ]
+
+
+def test_every_question_stands_as_in_its_own_report(tmp_path: Path, studies: list[Path]) -> None:
+    output = tmp_path / "forest"
+    before = {path: sorted(path.rglob("*")) for path in studies}
+    assert main([*map(str, studies), "--output", str(output), "--title", "Three"]) == 0
+    assert {path: sorted(path.rglob("*")) for path in studies} == before  # read alone
+    stored = json.loads((output / "verdict.json").read_text())
+    assert stored["pooled"] == []
+    clean = [each for each in stored["questions"] if each["on"] == "clean"]
+    assert [each["study"] for each in clean] == ["one", "two", "three"]
+    assert [each["word"] for each in clean] == ["supported", "contradicted", "undecided"]
+    for folder, question in zip(studies, clean, strict=True):
+        alone = find(read_study(folder)).questions[0]
+        expected = json.loads(json.dumps(question_json(alone, 0.005)))
+        assert {key: question[key] for key in expected} == expected
+    table = pd.read_csv(output / "verdicts.csv")
+    assert list(table["data"][:3]) == ["Digits", "写真 & <b>", "Photos"]
+    assert list(table["verdict"][:3]) == ["supported", "contradicted", "undecided"]
+    text = (output / "report.md").read_text()
+    assert text.startswith("# Three\n")
+    assert "**Clean test images**: 3 questions: 1 supported, 1 contradicted, 1 undecided." in text
+    assert "Nothing is pooled over data sets." in text
+    assert "写真 & &lt;b>" in text
+
+
+def test_the_forest_plot_has_a_row_each_with_both_intervals(
+    tmp_path: Path, studies: list[Path]
+) -> None:
+    assert main([*map(str, studies), "--output", str(tmp_path / "forest")]) == 0
+    root = ET.parse(tmp_path / "forest/forest.svg").getroot()  # noqa: S314  # our own file
+    texts = ["".join(each.itertext()) for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "Digits, cnn: conv1 (one)" in texts
+    assert any(
+        text.startswith("+10.00 [") and "supported, n = 6, N = 400" in text for text in texts
+    )
+    assert any("undecided, n = 3, N = 400" in text for text in texts)
+    assert {"supported", "contradicted", "undecided", "new seeds", "new seeds and images"} <= {
+        *texts
+    }
+    assert (tmp_path / "forest/forest_shift.png").is_file()
+    assert not list((tmp_path / "forest").glob(".*"))
+
+
+def test_pooling_counts_a_data_set_once(tmp_path: Path, studies: list[Path]) -> None:
+    """Two studies on the same data are no independent evidence, whatever they call it."""
+    again = made(tmp_path / "again", "Digits again", 0.05, "1")
+    _, rows = read([*studies, again], None)
+    gains = {row.study: row.question.gain for row in rows if row.question.what == "clean"}
+    means = {study: gain.mean for study, gain in gains.items() if gain is not None}
+    expected = mean_interval([(means["one"] + means["again"]) / 2, means["two"], means["three"]])
+    [clean, shift] = pool(rows)
+    assert (clean.on, clean.sets) == ("clean", 3)
+    assert (clean.mean, clean.low, clean.high) == (expected.mean, expected.low, expected.high)
+    assert shift.on == "shift"
+    output = tmp_path / "pooled"
+    assert main([*map(str, studies), "--pool", "--output", str(output)]) == 0
+    text = (output / "report.md").read_text()
+    assert "Pooled over 3 data sets, each counted once (clean test images): " in text
+    assert "It carries no verdict." in text
+    assert "Nothing is pooled" not in text
+    assert json.loads((output / "verdict.json").read_text())["pooled"][0]["sets"] == 3
+
+
+def test_studies_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    folders = [made(tmp_path / place / "default", "Digits", 0.1, "1") for place in ("a", "b")]
+    _, rows = read(folders, 0.01)
+    assert {row.study for row in rows} == {"a/default", "b/default"}
+    assert {row.margin for row in rows} == {0.01}
+
+
+def test_a_figure_of_an_earlier_report_goes(tmp_path: Path, studies: list[Path]) -> None:
+    output = tmp_path / "forest"
+    assert main([*map(str, studies), "--output", str(output)]) == 0
+    for path in tmp_path.glob("*/cells/*/result.json"):
+        result = json.loads(path.read_text())
+        del result["shift"], result["evaluated"]
+        path.write_text(json.dumps(result))
+    assert main([*map(str, studies), "--output", str(output)]) == 0
+    assert not list(output.glob("forest_shift*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["one", "two"], "several studies need --output"),
+        (["one", "./one/", "--output", "x"], "is named twice"),
+        (["one", "--pool"], "--pool is not allowed with one study"),
+        (["one", "nowhere", "--output", "x"], "nowhere is not a folder"),
+        (["one", "same", "--pool", "--output", "x"], "--pool needs two data sets"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    tmp_path: Path,
+    studies: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    made(tmp_path / "same", "Same", 0.1, "1")
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    assert main(arguments) == 2
+    errors = capsys.readouterr().err
+    assert said in errors
+    assert len(errors.splitlines()) <= 2
+    assert not (tmp_path / "x").exists()

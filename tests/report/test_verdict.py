@@ -1,0 +1,93 @@
+"""The verdict in words: what is said of an undecided one, and of a planned look."""
+
+from dataclasses import replace
+
+import pandas as pd
+
+from hiddenmix.report.answers import CLEAN
+from hiddenmix.report.decision import what_would_decide
+from hiddenmix.report.questions import Question
+from hiddenmix.report.sequential import Look, should_stop
+from hiddenmix.report.two_way import Gain
+from hiddenmix.report.verdict import spoken
+
+GAIN = Gain(
+    mean=0.004,
+    seeds=6,
+    images=1000,
+    low=0.0001,
+    high=0.0079,
+    low90=0.0007,
+    high90=0.0073,
+    p_value=0.046,
+    degrees=500.0,
+    seed_low=0.001,
+    seed_high=0.007,
+    p_flip=0.062,
+    variance_seeds=0.0,
+    variance_images=0.003,
+    variance_rest=0.001,
+    error=0.002,
+    seed_error=0.001,
+    differing=90,
+)
+
+
+def undecided(gain: Gain, look: Look | None = None) -> Question:
+    """A question that is answered by `gain` and undecided."""
+    return Question(
+        title="a < b",
+        model="cnn",
+        variant="",
+        layer="conv1",
+        what=CLEAN,
+        rows=pd.DataFrame({"setting": ["x"]}),
+        gain=gain,
+        word="undecided",
+        need=what_would_decide(gain, 0.005),
+        mixup=None,
+        look=look,
+        left_out=(),
+        without_predictions=0,
+        by_seed={},
+    )
+
+
+def test_undecided_says_which_condition_is_not_met() -> None:
+    """An interval that excludes 0 beside the word undecided would be a riddle."""
+    text = spoken(undecided(GAIN), 0.005)
+    assert text.startswith("Undecided (a < b, cnn; clean test images): ")  # no Markdown
+    assert "with p below 0.05, and has 0.062." in text
+    text = spoken(undecided(replace(GAIN, low=-0.001, p_value=0.0503)), 0.005)
+    assert "p = 0.0503, " in text  # rounded, it would be 0.050
+    why = "Why undecided: the interval holds 0, and equality within ±0.5 is not shown either"
+    assert f"{why} (90 % interval [+0.07, +0.73])." in text
+
+
+def test_undecided_names_three_ways_to_a_verdict() -> None:
+    need = what_would_decide(GAIN, 0.005)
+    assert need is not None
+    assert need.differ is not None
+    assert need.differ.images is None
+    assert need.any_mean.images is not None
+    text = spoken(undecided(GAIN), 0.005)
+    assert f"{need.differ.seeds} seeds if the difference stays what it is; " in text
+    more = (
+        f"{need.any_mean.seeds} seeds on {need.any_mean.images:,} test images whatever it turns out"
+    )
+    assert more in text
+    assert "Where more test images are named, no number of seeds on these 1,000 would do." in text
+
+
+def test_a_planned_look_names_the_interval_that_holds_over_all_looks() -> None:
+    look = should_stop(GAIN, 0.005)
+    assert look.low is not None
+    assert look.high is not None
+    assert (look.word, look.low < GAIN.mean - 0.00392) == (
+        "undecided",
+        True,
+    )  # wider than 1.96 errors
+    text = spoken(undecided(GAIN, look), 0.005)
+    bounds = f"[{100 * look.low:+.2f}, {100 * look.high:+.2f}]".replace("-", "−")
+    assert f"the interval that holds over all looks is {bounds}." in text
+    assert "Why undecided: p is not below 0.015, " in text
