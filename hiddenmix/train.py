@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from hiddenmix.config import (
     Config,
     UserError,
+    check_meaning,
     compose_jobs,
     config_folder,
     from_hydra,
@@ -77,6 +78,7 @@ def _leave_on_error(action: Any) -> Any:
 
 
 def _check(configs: list[Config], *, load: bool) -> None:
+    check_meaning(configs)
     # Imported here, as all that loads torch, so that --help and completion answer at once.
     from hiddenmix.study import check_requests, load_data
 
