@@ -6,7 +6,7 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
-from hiddenmix.config import Config, config_folder, from_hydra, register
+from hiddenmix.config import Config, check_meaning, config_folder, from_hydra, register
 from hiddenmix.terminal import VERSION, guarded
 
 USAGE = """usage: python -m hiddenmix.layers [model=...] [dataset=...] [key=value ...]
@@ -29,6 +29,7 @@ def _run() -> int:
     register()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = from_hydra(compose(config_name="config", overrides=sys.argv[1:]))
+    check_meaning([config])
     _print(config)
     return 0
 

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from hiddenmix.config import (
     Config,
     UserError,
+    check_meaning,
     compose_jobs,
     config_folder,
     from_hydra,
@@ -79,6 +80,7 @@ def _leave_on_error(action: Any) -> Any:
 
 
 def _check(configs: list[Config], *, load: bool) -> None:
+    check_meaning(configs)
     if configs[0].workers != 1 and configs[0].device in ("auto", "cpu"):
         # While this process loads torch and the data, the one that workers come from does so too.
         start_server(("hiddenmix.study.worker", "torch._dynamo"))

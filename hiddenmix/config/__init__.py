@@ -2,6 +2,7 @@
 
 from hiddenmix.config.checks import allowed
 from hiddenmix.config.composition import config_folder, from_hydra, from_plain, register
+from hiddenmix.config.meaning import check_meaning
 from hiddenmix.config.schema import (
     DATASETS,
     MODES,
@@ -37,6 +38,7 @@ __all__ = [
     "TorchvisionConfig",
     "UserError",
     "allowed",
+    "check_meaning",
     "compose_jobs",
     "config_folder",
     "from_hydra",

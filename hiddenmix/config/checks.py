@@ -25,6 +25,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "dataset.name": DATASETS,
     "dataset.augment": ("none", "flip_crop"),
     "dataset.leaks": ("keep", "drop"),
+    "dataset.resize_mode": ("squash", "crop", "pad"),
     "model.name": ("cnn", "preact_resnet18", "torchvision"),
     "optimizer.name": ("sgd", "adam"),
     "optimizer.schedule": ("one_cycle", "cosine", "step", "constant"),
@@ -48,7 +49,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "dataset.validation": (0, 0.9, True),
     "dataset.train_size": (1, 1e9, True),
     "dataset.split_seed": (0, 2**32 - 1, True),
-    "dataset.resize": (8, 4096, True),
+    "dataset.test_fraction": (0, 0.9, False),
     "model.width": (1, 65_536, True),
     "model.channels": (1, 65_536, True),
     "model.dropout": (0, 0.99, True),
@@ -77,7 +78,6 @@ _WHOLE = (
     *(
         "dataset.train_size",
         "dataset.split_seed",
-        "dataset.resize",
         "model.width",
         "model.channels",
     ),
@@ -101,6 +101,7 @@ def allowed(key: str) -> str:
     return {
         "layer": "none, input, a layer's name, or a list such as [input,conv1]",
         "compile": "auto, true, false",
+        "dataset.resize": "a side from 8 to 4096 pixels, or [height,width]",
         "device": "auto, cpu, cuda, cuda:<number>",
         "study": "a name of at most 100 letters, digits, '.', '_', '-' that starts with a letter "
         "or digit",
@@ -150,17 +151,23 @@ def check(config: Config) -> None:
         raise ConfigError("baseline", False, "true with repeats=auto")
     if seeds(config)[-1] > _RANGES["seed"][1]:
         raise ConfigError("repeats", config.repeats, "seed + repeats below 2**32")
-    if config.dataset.resize is not None and config.dataset.name != "image_folder":
-        raise ConfigError("dataset.resize", config.dataset.resize, "only with dataset=image_folder")
+    _check_resize(config.dataset.resize)
     if config.dataset.resample and config.dataset.train_size is None:
         raise ConfigError("dataset.resample", True, "true with dataset.train_size=<images a seed>")
     _check_outside(config)
-    for key in ("dataset.root", "dataset.title"):
+    for key in ("dataset.root", "dataset.title", "dataset.train", "dataset.test"):
         text = _value(config, key)
         if text is not None and (not text or "\0" in text or len(text) > 4096):
             raise ConfigError(key, text, "a text of 1 to 4096 characters without NUL")
     _check_layer(config)
     _check_groups(config)
+
+
+def _check_resize(resize: Any) -> None:
+    sides = resize if isinstance(resize, list) else [resize, resize]
+    whole = all(type(side) is int and 8 <= side <= 4096 for side in sides)
+    if resize is not None and not (whole and len(sides) == 2):
+        raise ConfigError("dataset.resize", resize, allowed("dataset.resize"))
 
 
 def _check_outside(config: Config) -> None:

@@ -21,6 +21,8 @@ DATASETS = (
     "cifar100",
     "svhn",
     "image_folder",
+    "arrays",
+    "import",
 )
 
 
@@ -63,8 +65,22 @@ class DatasetConfig:
     """Further test sets of the same classes, by name: a folder of classes, an `.npz` with `x_test` and
     `y_test`, or a folder of CIFAR-10-C / CIFAR-100-C. Measured with `evaluation=full`."""
 
-    root: str = "data"
-    """Folder that holds the files: torchvision's `root`, or the image folder with train/ and test/."""
+    root: str | None = None
+    """What holds the data: torchvision's `root`, the folder of images (null is `data` for both), or the
+    `.npz` file of `dataset=arrays`."""
+
+    train: str | None = None
+    """`image_folder`: the folder below `root` with the training images; null is `train`."""
+
+    test: str | None = None
+    """`image_folder`: the folder below `root` with the test images; null is `test`."""
+
+    test_fraction: float | None = None
+    """`image_folder` without a test folder: share of the images held out as the test set, the same of
+    each class. Which images depends on their files' names alone, on no seed."""
+
+    target: str | None = None
+    """`import`: the function that returns training and test set, such as `mydata.make`."""
 
     download: bool = True
     """Download a missing torchvision data set into `root`."""
@@ -85,8 +101,13 @@ class DatasetConfig:
     split_seed: int = 0
     """Which stratified subset `validation` and `train_size` take; the same for every `seed`."""
 
-    resize: int | None = None
-    """`image_folder` only: side in pixels to which every image is resized; null expects one size."""
+    resize: Any = None
+    """`image_folder`: side in pixels to which every image is resized, or [height,width]; null expects one
+    size."""
+
+    resize_mode: str = "squash"
+    """What `resize` does to images with another ratio of sides: `squash`, `crop` (cut from the middle) or
+    `pad` (black on both sides)."""
 
 
 @dataclass(kw_only=True)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from hiddenmix.data.images import Data, Description, Images, Leaks, Whole
     from hiddenmix.data.loading import describe, load, prepare, read, source
     from hiddenmix.data.outside import OutsideSet, open_outside
-    from hiddenmix.data.splitting import stratified
+    from hiddenmix.data.resizing import Resize
+    from hiddenmix.data.stratification import stratified
 
 _HOMES = {
     **dict.fromkeys(("AugmentationDraws", "augment", "draw_augmentation", "normalise"), "batches"),
@@ -21,8 +22,9 @@ _HOMES = {
     **dict.fromkeys(("describe", "load", "prepare", "read", "source"), "loading"),
     "Progress": "decoding",
     "OutsideSet": "outside",
+    "Resize": "resizing",
     "open_outside": "outside",
-    "stratified": "splitting",
+    "stratified": "stratification",
 }
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "Leaks",
     "OutsideSet",
     "Progress",
+    "Resize",
     "Whole",
     "augment",
     "describe",

@@ -20,15 +20,17 @@ from numpy.typing import NDArray
 
 from hiddenmix.config import show
 from hiddenmix.data.decoding import Progress, decode, image_shape
+from hiddenmix.data.image_files import Kinds
 from hiddenmix.data.image_folder import Scan
+from hiddenmix.data.resizing import Resize
 
-_VERSION = "1"  # of this file's layout and of the conversions in image_files.py
+_VERSION = "2"  # of this file's layout and of the conversions in image_files.py
 _TENSOR = "images"
 
 
-def shape(found: Scan, resize: int | None) -> tuple[int, int, int]:
+def shape(found: Scan, resize: Resize | None) -> tuple[int, int, int]:
     """`image_shape`, or the same from the cache, which saves opening files. Raises `UserError`."""
-    for path in _places(found.root, resize):
+    for path in _places(found, resize):
         try:
             channels, height, width = _check_header(path, found)[1:]
         except Exception:  # noqa: S112 - absent, stale or damaged in any way
@@ -37,31 +39,43 @@ def shape(found: Scan, resize: int | None) -> tuple[int, int, int]:
     return image_shape(found, resize)
 
 
-def load(found: Scan, resize: int | None, progress: Progress | None = None) -> NDArray[np.uint8]:
+def load(
+    found: Scan,
+    resize: Resize | None,
+    progress: Progress | None = None,
+    kinds: Kinds | None = None,
+) -> NDArray[np.uint8]:
     """All images of `found` as uint8 [N, C, H, W], from the cache or decoded and then cached.
 
-    Raises `UserError` for a file that cannot be decoded. Warns where the cache cannot be written.
+    `kinds` gets what was converted. Raises `UserError` for files that cannot be decoded. Warns where the
+    cache cannot be written.
     """
-    places = _places(found.root, resize)
+    kinds = Kinds() if kinds is None else kinds
+    if found.broken:
+        return decode(
+            found, image_shape(found, resize), resize, progress
+        )  # raises, naming them all
+    places = _places(found, resize)
     for path in places:
-        images = _read(path, found)
+        images = _read(path, found, kinds)
         if images is not None:
             return images
     with _locked(places, progress) as place:
         if place is not None:
-            images = _read(place, found)  # another process may have built it meanwhile
+            images = _read(place, found, kinds)  # another process may have built it meanwhile
             if images is not None:
                 return images
-        images = decode(found, image_shape(found, resize), resize, progress)
+        images = decode(found, image_shape(found, resize), resize, progress, kinds=kinds)
         if place is not None:
-            _write(place, images, found.fingerprint)
+            _write(place, images, found.fingerprint, kinds)
     return images
 
 
-def _places(root: str, resize: int | None) -> list[Path]:
-    """Where the cache file may lie, best first; one file for each `resize`."""
-    name = f"images-{resize or 'original'}.safetensors"
-    real = Path(root).resolve()
+def _places(found: Scan, resize: Resize | None) -> list[Path]:
+    """Where the cache file may lie, best first; one for each size and choice of folders."""
+    size = resize.name if resize is not None else "original"
+    name = f"images-{size}{'-' if found.variant else ''}{found.variant}.safetensors"
+    real = Path(found.root).resolve()
     digest = hashlib.blake2b(os.fsencode(real), digest_size=8).hexdigest()
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     beside = real / ".hiddenmix"
@@ -88,7 +102,7 @@ def _check_header(path: Path, found: Scan) -> tuple[int, ...]:
     return size
 
 
-def _read(path: Path, found: Scan) -> NDArray[np.uint8] | None:
+def _read(path: Path, found: Scan, kinds: Kinds) -> NDArray[np.uint8] | None:
     """The cached images, or None where the file is absent, stale or damaged in any way."""
     from safetensors import safe_open
 
@@ -96,10 +110,13 @@ def _read(path: Path, found: Scan) -> NDArray[np.uint8] | None:
         _check_header(path, found)
         with safe_open(path, framework="np") as file:
             images: NDArray[np.uint8] = file.get_tensor(_TENSOR)
-            if file.metadata()["crc32"] != str(zlib.crc32(images.data)):
+            said = file.metadata()["kinds"]
+            if file.metadata()["crc32"] != _checksum(images, said):
                 return None
+            converted = json.loads(said)
     except Exception:  # however it is damaged, a cache can be built again from the images
         return None
+    kinds.update(converted)
     return images
 
 
@@ -131,7 +148,7 @@ def _locked(places: list[Path], progress: Progress | None) -> Iterator[Path | No
     yield None
 
 
-def _write(path: Path, images: NDArray[np.uint8], fingerprint: str) -> None:
+def _write(path: Path, images: NDArray[np.uint8], fingerprint: str, kinds: Kinds) -> None:
     """Write the cache whole or not at all; the caller holds its lock. Warns where that fails.
 
     By hand, because safetensors' own writer first copies all pixels in memory.
@@ -140,7 +157,8 @@ def _write(path: Path, images: NDArray[np.uint8], fingerprint: str) -> None:
         "version": _VERSION,
         "fingerprint": fingerprint,
         "shape": str(images.shape),
-        "crc32": str(zlib.crc32(images.data)),
+        "crc32": _checksum(images, json.dumps(kinds)),
+        "kinds": json.dumps(kinds),
     }
     tensor = {"dtype": "U8", "shape": images.shape, "data_offsets": [0, images.nbytes]}
     header = json.dumps({"__metadata__": metadata, _TENSOR: tensor}).encode()
@@ -161,6 +179,10 @@ def _write(path: Path, images: NDArray[np.uint8], fingerprint: str) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         _warn(path, error.strerror or str(error))
+
+
+def _checksum(images: NDArray[np.uint8], kinds: str) -> str:
+    return str(zlib.crc32(images.data, zlib.crc32(kinds.encode())))
 
 
 def _sync_folder(folder: Path) -> None:

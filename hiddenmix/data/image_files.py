@@ -1,44 +1,79 @@
 """One image file to pixels: opened by its header, checked, converted. Raises errors that name it.
 
-Everything is converted to RGB, or to one channel where every image is greyscale; transparency is laid
-over white, 16-bit grey is scaled to 8 bits, palettes and CMYK are converted, EXIF rotation is ignored
-(as torchvision ignores it).
+Everything is converted to RGB, or to one channel where every image is greyscale; images are turned
+upright as EXIF says, transparency is laid over white, 16-bit grey is scaled to 8 bits, palettes and CMYK
+are converted, colour profiles are not applied. Of several frames the first is taken.
 """
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from hiddenmix.config import UserError, show
+from hiddenmix.data.resizing import Resize
 
 # A file is read as one of these or refused, whatever its extension says: Pillow's other readers
 # include PostScript, which would start an interpreter for it.
-_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
+_FORMATS = (
+    *("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF", "JPEG2000", "DIB", "PCX"),
+    *(("AVIF",) if "avif" in features.modules and features.check("avif") else ()),
+)
+
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"),  # torchvision's
+    *(".jpe", ".jif", ".jfif", ".mpo", ".gif", ".apng", ".pbm", ".pnm", ".dib", ".pcx"),
+    *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+    *((".avif", ".avifs") if "AVIF" in _FORMATS else ()),
+)
+"""What a file that counts as an image ends with, in small letters; others are skipped, and counted."""
 
 MAX_PIXELS = 2**26
 """Larger images (8192x8192) are refused by their header and never decoded."""
 
 MIN_SIDE = 8
 
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By EXIF's orientation: what turns the stored pixels upright."""
 
-def unreadable(name: str, error: Exception) -> UserError:
+LARGEST = "largest 16-bit value"
+"""The one entry of `Kinds` that is no count."""
+
+Kinds = Counter[str]
+"""How many images were converted from what, by words such as "in CMYK"."""
+
+
+class UnreadableError(UserError):
+    """A file that cannot be decoded: `name` and `why` are for messages about many such files."""
+
+    def __init__(self, name: str, why: str) -> None:
+        self.name, self.why = name, why
+        super().__init__(f"{show(name)} {why}\n  replace or remove it")
+
+
+def unreadable(name: str, error: Exception) -> UnreadableError:
     if isinstance(error, UnidentifiedImageError):
-        why = "is not an image of a known format"
-    else:
-        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        why = f"cannot be read: {show(text or type(error).__name__)}"
-    return UserError(f"{show(name)} {why}\n  replace or remove it")
+        return UnreadableError(name, "is not an image of a known format")
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return UnreadableError(name, f"cannot be read: {show(text or type(error).__name__)}")
 
 
-def is_grey(root: str, name: str) -> bool:
-    """Whether the file's pixels are shades of grey."""
-    with opened(root, name) as image:
-        return image.mode in ("1", "L", "LA", "La", "I") or image.mode.startswith("I;16")
+def is_grey(image: Image.Image) -> bool:
+    """Whether the pixels of an opened file are shades of grey."""
+    return image.mode in ("1", "L", "LA", "La", "I") or image.mode.startswith("I;16")
 
 
 @contextmanager
@@ -51,9 +86,8 @@ def opened(root: str, name: str) -> Iterator[Image.Image]:
     except UserError:
         raise
     except Image.DecompressionBombError as error:
-        raise UserError(
-            f"{show(name)} is too large to decode\n  allowed: at most {MAX_PIXELS:,} pixels"
-        ) from error
+        why = f"is too large to decode (allowed: at most {MAX_PIXELS:,} pixels)"
+        raise UnreadableError(name, why) from error
     except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
         raise unreadable(name, error) from error
 
@@ -63,39 +97,89 @@ def _check_pixels(image: Image.Image) -> None:
         raise Image.DecompressionBombError
 
 
+def _transposition(image: Image.Image) -> Image.Transpose | None:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        return _UPRIGHT.get(orientation)  # type: ignore[arg-type]
+    except Exception:  # metadata that are damaged leave the pixels as they are stored
+        return None
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) of an opened image once it is turned upright. May decode it."""
+    width, height = image.size
+    # Pillow gives a TIFF's sides, and its pixels, upright already.
+    turn = None if image.format == "TIFF" else _transposition(image)
+    lies = turn is not None and turn in [_UPRIGHT[each] for each in (5, 6, 7, 8)]
+    return (height, width) if lies else (width, height)
+
+
 def decode_files(
-    root: str, names: list[str], shape: tuple[int, int, int], resize: int | None
+    root: str,
+    names: list[str],
+    shape: tuple[int, int, int],
+    resize: Resize | None,
+    kinds: Kinds,
+    broken: list[tuple[str, str]],
 ) -> NDArray[np.uint8]:
-    """Decode files into uint8 [N, C, H, W]. Raises `UserError`, which names the file."""
+    """Decode files into uint8 [N, C, H, W]. Raises `UserError` for an image of another size.
+
+    `kinds` gets what was converted; `broken` (name, why) of the files that cannot be read, whose pixels
+    mean nothing.
+    """
     channels, height, width = shape
     images = np.empty((len(names), *shape), np.uint8)
     with warnings.catch_warnings(action="ignore"):  # Pillow's remarks on odd metadata
         for index, name in enumerate(names):
-            with opened(root, name) as image:
-                if resize is None and image.size != (width, height):
-                    raise UserError(
-                        f"{show(name)} is {image.width}x{image.height} pixels, others "
-                        f"{width}x{height}\n  set dataset.resize=<side> to resize all images"
-                    )
-                pixels = np.asarray(_convert(image, "L" if channels == 1 else "RGB", resize))
-                images[index] = pixels if channels == 1 else pixels.transpose(2, 0, 1)
+            try:
+                with opened(root, name) as image:
+                    if resize is None and upright_size(image) != (width, height):
+                        raise UserError(
+                            f"{show(name)} is {'x'.join(map(str, upright_size(image)))} pixels, "
+                            f"others {width}x{height}\n  set dataset.resize=<side> to resize all images"
+                        )
+                    found = _convert(image, "L" if channels == 1 else "RGB", kinds)
+                    pixels = np.asarray(resize.apply(found) if resize is not None else found)
+            except UnreadableError as error:
+                broken.append((name, error.why))
+                continue
+            images[index] = pixels if channels == 1 else pixels.transpose(2, 0, 1)
     return images
 
 
-def _convert(image: Image.Image, mode: str, resize: int | None) -> Image.Image:
+def _convert(image: Image.Image, mode: str, kinds: Kinds) -> Image.Image:
     if image.mode == "F":
         raise ValueError("its pixels are 32-bit floats; convert it to 8 or 16 bits")
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        kinds["of several frames (the first is taken)"] += 1
+    tiff_turn = image.format == "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    transparent = image.has_transparency_data
+    image.load()
+    turn = None if image.format == "TIFF" else _transposition(image)
+    if tiff_turn or turn is not None:
+        kinds["turned upright (EXIF)"] += 1
     if image.mode == "I" or image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("its pixels have more than 16 bits; convert it to 8 or 16 bits")
-        image = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
-    if image.has_transparency_data:
+        image = _eight_bits(image, kinds)
+    if transparent or image.has_transparency_data:
+        kinds["with transparency (laid over white)"] += 1
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), layer)
+    if image.mode == "CMYK":
+        kinds["in CMYK"] += 1
     if image.mode != mode:
         image = image.convert(mode)
-    if resize is not None and image.size != (resize, resize):
-        # Pillow's bilinear filter widens as it shrinks, which avoids aliasing
-        image = image.resize((resize, resize), Image.Resampling.BILINEAR)
-    return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _eight_bits(image: Image.Image, kinds: Kinds) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("its pixels have more than 16 bits; convert it to 8 or 16 bits")
+    kinds["of 16 bits"] += 1
+    kinds[LARGEST] = max(kinds[LARGEST], int(values.max()))
+    pixels = ((values * 255 + 32767) // 65535).astype(np.uint8)
+    clear = image.info.get("transparency")  # of 16 bits too, which Pillow would compare with 8
+    if not isinstance(clear, int):
+        return Image.fromarray(pixels)
+    opaque = np.where(values == clear, 0, 255).astype(np.uint8)
+    return Image.merge("LA", (Image.fromarray(pixels), Image.fromarray(opaque)))

@@ -1,23 +1,26 @@
 """Folders of images: which files count, their classes and their fingerprint. Opens no file.
 
-A folder holds `train/<class>/*` and `test/<class>/*`, files anywhere below their class.
+A folder holds `train/<class>/*` and `test/<class>/*`, or folders of other names, or classes alone of
+which a part is held out; files lie anywhere below their class.
 """
 
 import hashlib
 import os
 import stat
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hiddenmix.config import UserError, show
-from hiddenmix.data.image_files import unreadable
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""What counts as an image, as in torchvision's ImageFolder; other files are ignored."""
-_LAYOUT = "expected: train/<class>/* and test/<class>/* with the same two or more classes"
+from hiddenmix.config import ConfigError, DatasetConfig, UserError, show
+from hiddenmix.data.folder_layout import LAYOUT, Layout, find, folders, is_folder
+from hiddenmix.data.image_files import EXTENSIONS, LARGEST, Kinds, UnreadableError, unreadable
+from hiddenmix.data.leftovers import is_leftover
+from hiddenmix.data.stratification import stratified
 
 
 @dataclass(frozen=True)
@@ -30,54 +33,162 @@ class Scan:
     labels: NDArray[np.int64]
     train_size: int
     fingerprint: str
+    skipped: Counter[str] = field(default_factory=Counter)
+    """How many files are no images, by their ending or kind."""
+
+    broken: list[tuple[str, str]] = field(default_factory=list)
+    """(name, why) of those of `names` that cannot be read, as seen without opening them."""
+
+    variant: str = ""
+    """For file names: what else than the root chose these files, if anything did."""
 
 
-def scan(root: str) -> Scan:
-    """List the images below `root` without opening them. Raises `UserError` for a wrong layout."""
-    folders, test = _class_folders(root, "train"), _class_folders(root, "test")
-    if folders != test:
-        sides = {"train": sorted({*folders} - {*test}), "test": sorted({*test} - {*folders})}
-        parts = [f"only in {split}/: {show(names)}" for split, names in sides.items() if names]
-        raise UserError(f"train/ and test/ differ in classes, {'; '.join(parts)}\n  {_LAYOUT}")
-    if len(folders) < 2:
-        raise UserError(f"dataset.root={show(root)} has {len(folders)} class(es)\n  {_LAYOUT}")
+_File = tuple[str, int, int, int]  # path below root, class, size, mtime in ns
+
+
+def scan(config: DatasetConfig) -> Scan:
+    """List the images of an image folder without opening them. Raises `UserError` for a wrong layout."""
+    root = os.path.expanduser(config.root or "data")  # noqa: PTH111 - as text, for every name below it
+    layout = find(root, config.train, config.test, config.test_fraction is not None)
+    found = Scan(root, [], [], np.empty(0, np.int64), 0, "")
+    classes = folders(_place(root, layout.train))
+    if len(classes) < 2:
+        at = _place(root, layout.train)
+        raise UserError(f"dataset.root: {show(at)} has {len(classes)} class(es)\n  {LAYOUT}")
+    if layout.test is None:
+        train, test = _held_out(_list(found, layout.train, classes), classes, layout, config)
+    else:
+        others = _like(classes, folders(_place(root, layout.test)), layout)
+        train = _list(found, layout.train, classes)
+        test = _list(found, layout.test, others)
     digest = hashlib.blake2b(digest_size=16)
-    names: list[str] = []
-    labels: list[int] = []
-    train_size = 0
-    for split in ("train", "test"):
-        train_size = len(names)
-        for label, folder in enumerate(folders):
-            found = sorted(files(root, f"{split}{os.sep}{folder}"))
-            if not found:
-                raise UserError(
-                    f"class folder {show(f'{split}/{folder}')} holds no image\n"
-                    f"  expected: at least one file that ends with {', '.join(EXTENSIONS)}"
-                )
-            for name, size, time in found:
-                # os.fsencode: names need not be valid UTF-8; NUL is in none of them
-                digest.update(os.fsencode(f"{label}\0{name}\0{size}\0{time}\0"))
-                names.append(name)
-            labels += [label] * len(found)
-    classes = [folder if folder.isprintable() else show(folder) for folder in folders]
-    return Scan(root, classes, names, np.array(labels, np.int64), train_size, digest.hexdigest())
+    for name, label, size, time in (*train, *test):
+        # os.fsencode: names need not be valid UTF-8; NUL is in none of them
+        digest.update(os.fsencode(f"{label}\0{name}\0{size}\0{time}\0"))
+    digest.update(f"{len(train)}".encode() if layout.test is None else b"")
+    return Scan(
+        root,
+        [folder if folder.isprintable() else show(folder) for folder in classes],
+        [name for name, *_ in (*train, *test)],
+        np.array([label for _, label, *_ in (*train, *test)], np.int64),
+        len(train),
+        digest.hexdigest(),
+        found.skipped,
+        found.broken,
+        _variant(config),
+    )
 
 
-def _class_folders(root: str, split: str) -> list[str]:
-    try:
-        with os.scandir(f"{root}{os.sep}{split}") as entries:
-            return sorted(e.name for e in entries if e.name[0] != "." and is_folder(e))
-    except PermissionError as error:
-        raise unreadable(split, error) from error
-    except OSError:  # absent, not a folder, or a link that leads nowhere
-        raise UserError(f"dataset.root={show(root)} has no folder {split}/\n  {_LAYOUT}") from None
+def _variant(config: DatasetConfig) -> str:
+    keys = (config.train, config.test, config.test_fraction)
+    if keys == (None, None, None):
+        return ""
+    return hashlib.blake2b(repr(keys).encode(), digest_size=4).hexdigest()
 
 
-def files(root: str, start: str) -> Iterator[tuple[str, int, int]]:
+def _place(root: str, split: str) -> str:
+    return f"{root}{os.sep}{split}" if split else root
+
+
+def _like(classes: list[str], others: list[str], layout: Layout) -> list[str]:
+    """The class folders of the test set in the order of the training set's `classes`.
+
+    Letters with accents may be composed in one and not in the other: Macs decompose them. Raises
+    `UserError` where the classes differ.
+    """
+    named = {unicodedata.normalize("NFC", name): name for name in others}
+    same = [named.get(unicodedata.normalize("NFC", name), "") for name in classes]
+    if sorted(same) == others:
+        return same
+    sides = {
+        layout.train: sorted({*classes} - {*others}),
+        str(layout.test): sorted({*others} - {*classes}),
+    }
+    parts = [f"only in {show(split)}/: {show(names)}" for split, names in sides.items() if names]
+    raise UserError(
+        f"{show(layout.train)}/ and {show(layout.test)}/ differ in classes, {'; '.join(parts)}\n"
+        f"  {LAYOUT}"
+    )
+
+
+def _list(found: Scan, split: str, classes: list[str]) -> list[_File]:
+    """The files of a split, by class folder and name; `found` gets what is skipped or broken."""
+    _count_others(_place(found.root, split), found)
+    listed: list[_File] = []
+    for label, folder in enumerate(classes):
+        start = f"{split}{os.sep}{folder}" if split else folder
+        skipped = Counter[str]()
+        mine = sorted(files(found.root, start, skipped, found.broken))
+        if not mine:
+            said = f": {skipped_text(skipped)}" if skipped else ""
+            raise UserError(
+                f"class folder {show(start)} holds no image{said}\n"
+                f"  add one, or move the folder away; images end with {', '.join(EXTENSIONS[:8])}, ..."
+            )
+        found.skipped.update(skipped)
+        listed += [(name, label, size, time) for name, size, time in mine]
+    return listed
+
+
+def _count_others(place: str, found: Scan) -> None:
+    """Count what lies beside the class folders."""
+    with os.scandir(place) as entries:
+        for entry in entries:
+            if is_folder(entry):
+                if is_leftover(entry.name, folder=True) and entry.name != ".hiddenmix":
+                    found.skipped[_kind(entry.name, folder=True)] += 1
+            else:
+                kind = _kind(entry.name, folder=False)
+                found.skipped[f"{kind} beside the class folders" if kind[0] == "." else kind] += 1
+
+
+def _held_out(
+    listed: list[_File], classes: list[str], layout: Layout, config: DatasetConfig
+) -> tuple[list[_File], list[_File]]:
+    """Divide the files into training and test, the same share of each class.
+
+    Each file's name decides, by its digest: the same files in another place are divided alike, and a
+    file more moves hardly another one. No seed changes it.
+    """
+    fraction = config.test_fraction or 0.0
+    labels = np.array([label for _, label, *_ in listed], np.int64)
+    counts = np.bincount(labels, minlength=len(classes))
+    if counts.min() < 2:
+        name = classes[int(counts.argmin())]
+        raise UserError(
+            f"class folder {show(name)} holds {counts.min()} image(s), one each are needed for training "
+            "and test\n  add some, or move the folder away"
+        )
+    size = round(fraction * len(listed))
+    if not len(classes) <= size <= len(listed) - len(classes):
+        raise ConfigError(
+            "dataset.test_fraction",
+            fraction,
+            f"a fraction of the {len(listed):,} images that leaves at least one of each of "
+            f"{len(classes)} classes on both sides",
+        )
+    start = len(layout.train) + 1 if layout.train else 0
+    keys = np.array([_key(name[start:]) for name, *_ in listed])
+    test = stratified(labels, size, keys, leave=1)
+    pairs = list(zip(listed, test, strict=True))
+    return [each for each, held in pairs if not held], [each for each, held in pairs if held]
+
+
+def _key(name: str) -> float:
+    """A number in [0, 1) for a path below the class folders."""
+    name = unicodedata.normalize("NFC", name.replace(os.sep, "/"))
+    digest = hashlib.blake2b(os.fsencode(name), digest_size=6).digest()
+    return int.from_bytes(digest, "big") / 2**48
+
+
+def files(
+    root: str, start: str, skipped: Counter[str], broken: list[tuple[str, str]]
+) -> Iterator[tuple[str, int, int]]:
     """(path below root, size, mtime in ns) of every image below `start`.
 
-    Links to folders are followed, as torchvision does, but each folder is entered once, so a link
-    that leads back up ends there.
+    `skipped` gets how many files are no images, `broken` which images cannot be read. Links to folders
+    are followed, as torchvision does, but each folder is entered once, so a link that leads back up
+    ends there.
     """
     pending, entered = [start], set[tuple[int, int]]()
     while pending:
@@ -92,20 +203,60 @@ def files(root: str, start: str) -> Iterator[tuple[str, int, int]]:
         except OSError as error:
             raise unreadable(name, error) from error
         for entry in listed:
-            child = f"{name}{os.sep}{entry.name}"
-            if entry.name.startswith("."):
-                continue
-            if is_folder(entry):
+            child, folder = f"{name}{os.sep}{entry.name}", is_folder(entry)
+            if is_leftover(entry.name, folder=folder):
+                skipped[_kind(entry.name, folder=folder)] += 1
+            elif folder:
                 pending.append(child)
             elif entry.name.lower().endswith(EXTENSIONS):
-                yield _file(child, entry)
+                try:
+                    yield _file(child, entry)
+                except UnreadableError as error:
+                    broken.append((child, error.why))
+                    yield child, 0, 0
+            else:
+                skipped[_kind(entry.name, folder=False)] += 1
 
 
-def is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
+def _kind(name: str, *, folder: bool) -> str:
+    """What a file or folder that is skipped is counted under."""
+    if name.startswith("."):
+        return "hidden"
+    if is_leftover(name, folder=folder):
+        return f"{show(name)}/" if folder else show(name)
+    return show(Path(name).suffix.lower()) or "without an ending"
+
+
+def skipped_text(skipped: Counter[str]) -> str:
+    """`4 files skipped (3 .txt, 1 hidden)`: the five most frequent kinds, and how many more."""
+    if not skipped:
+        return ""
+    count = skipped.total()
+    files = "1 file" if count == 1 else f"{count:,} files"
+    most = sorted(skipped.items(), key=lambda each: (-each[1], each[0]))
+    parts = [f"{count:,} {kind}" for kind, count in most[:5]]
+    rest = sum(count for _, count in most[5:])
+    return f"{files} skipped ({', '.join([*parts, *([f'{rest:,} others'] if rest else [])])})"
+
+
+def remarks(found: Scan, kinds: Kinds, config: DatasetConfig) -> list[str]:
+    """What to say of a folder as it was read: what was held out, what converted."""
+    said: list[str] = []
+    if config.test_fraction is not None:
+        said.append(
+            f"dataset.test_fraction={show(config.test_fraction)}: the test images are held out of the "
+            "folder, the same share of each class, chosen by their files' names"
+        )
+    largest = kinds[LARGEST]
+    counts = {kind: count for kind, count in kinds.items() if kind != LARGEST}
+    if counts:
+        said.append("of the images are " + ", ".join(f"{n:,} {kind}" for kind, n in counts.items()))
+    if counts.get("of 16 bits") and largest * 255 // 65535 < 128:
+        said.append(
+            f"warning: the largest 16-bit value is {largest:,} of 65,535, so that "
+            f"{largest * 255 // 65535 + 1} of 256 grey levels are left; scale the images to 16 bits first"
+        )
+    return said
 
 
 def _file(name: str, entry: os.DirEntry[str]) -> tuple[str, int, int]:
@@ -114,7 +265,7 @@ def _file(name: str, entry: os.DirEntry[str]) -> tuple[str, int, int]:
     except OSError as error:
         raise unreadable(name, error) from error
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-        raise UserError(f"{show(name)} is not a regular file\n  remove it")
+        raise UnreadableError(name, "is not a regular file")
     if status.st_size == 0:
-        raise UserError(f"{show(name)} is empty (0 bytes)\n  replace or remove it")
+        raise UnreadableError(name, "is empty (0 bytes)")
     return name, status.st_size, status.st_mtime_ns

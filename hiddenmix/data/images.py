@@ -75,6 +75,12 @@ class Whole:
 
     leaks: Leaks
 
+    skipped: str = ""
+    """Which files were no images, in words; empty where there were none."""
+
+    remarks: tuple[str, ...] = ()
+    """What a person should know of how the files were read: what was held out, what converted."""
+
 
 @dataclass(frozen=True)
 class Data:
@@ -109,5 +115,5 @@ def check_memory(count: int, shape: tuple[int, int, int]) -> None:
     if have is not None and need > have:
         raise UserError(
             f"{count:,} images of {shape[2]}x{shape[1]} pixels need {need / 2**30:.0f} GiB "
-            f"of {have / 2**30:.0f}\n  set dataset.resize=<side> to make them smaller"
+            f"of {have / 2**30:.0f}\n  make them smaller; dataset.resize=<side> does so with image_folder"
         )

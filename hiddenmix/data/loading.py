@@ -1,7 +1,8 @@
 """Data sets as uint8 tensors, with fixed stratified splits; `describe` tells the shape beforehand.
 
-Sources: scikit-learn's bundled digits; torchvision's own loaders, which check the MD5 sums of what
-they unpickle; and folders of images (`image_folder.py`, cached by `image_cache.py`).
+Sources: scikit-learn's bundled digits; the MNIST family's own files; torchvision's loaders of other sets,
+which check the MD5 sums of what they unpickle; folders of images (`image_folder.py`, cached by
+`image_cache.py`); arrays; and a function of the user's own.
 """
 
 from dataclasses import replace
@@ -12,10 +13,14 @@ from torch import Tensor
 
 from hiddenmix.config import DatasetConfig, UserError, show
 from hiddenmix.data import image_cache, image_folder
+from hiddenmix.data.arrays import describe_arrays, read_arrays
 from hiddenmix.data.content import content, leaks, not_in_test
 from hiddenmix.data.decoding import Progress
+from hiddenmix.data.image_files import Kinds
 from hiddenmix.data.images import Data, Description, Images, Whole, check_memory
+from hiddenmix.data.imported import read_imported
 from hiddenmix.data.named import NAMED, digits, torchvision_set
+from hiddenmix.data.resizing import Resize
 from hiddenmix.data.splitting import split, split_sizes
 
 
@@ -26,10 +31,17 @@ def describe(config: DatasetConfig) -> Description:
     for a wrong folder and `ConfigError` for a `validation` or `train_size` that does not fit.
     """
     if config.name == "image_folder":
-        found = image_folder.scan(config.root)
-        shape = image_cache.shape(found, config.resize)
+        found = image_folder.scan(config)
+        shape = image_cache.shape(found, Resize.of(config))
         check_memory(len(found.names), shape)
         classes, available = len(found.classes), found.train_size
+    elif config.name == "arrays":
+        whole = describe_arrays(config)
+        shape, classes, available = whole.shape, whole.classes, whole.train_size
+    elif config.name == "import":
+        train, _, names = read_imported(config)
+        channels, height, width = train.images.shape[1:]
+        shape, classes, available = (channels, height, width), len(names), len(train.labels)
     else:
         named = NAMED[config.name]
         shape, classes, available = named.shape, named.classes, named.train_size
@@ -43,7 +55,8 @@ def load(config: DatasetConfig, progress: Progress | None = None) -> Data:
 
 def source(config: DatasetConfig) -> tuple[object, ...]:
     """What `read` depends on: configurations with an equal one share what it returns."""
-    return (config.name, config.root, config.download, config.resize, config.leaks)
+    keys = ("name", "root", "train", "test", "test_fraction", "target", "download", "leaks")
+    return (*(getattr(config, key) for key in keys), Resize.of(config))
 
 
 def read(config: DatasetConfig, progress: Progress | None = None) -> Whole:
@@ -52,12 +65,21 @@ def read(config: DatasetConfig, progress: Progress | None = None) -> Whole:
     With `leaks=drop` training images that stand in the test set too are left out. Raises `UserError`
     for data that is missing or damaged.
     """
-    if config.name == "digits":
-        train, test, classes = digits()
-    elif config.name == "image_folder":
-        train, test, classes = _image_folder(config, progress)
-    else:
-        train, test, classes = torchvision_set(config, progress)
+    remarks: list[str] = []
+    skipped = ""
+    match config.name:
+        case "digits":
+            train, test, classes = digits()
+        case "image_folder":
+            found_files = image_folder.scan(config)
+            train, test, remarks = _image_folder(config, found_files, progress)
+            classes, skipped = found_files.classes, image_folder.skipped_text(found_files.skipped)
+        case "arrays":
+            train, test, classes = read_arrays(config)
+        case "import":
+            train, test, classes = read_imported(config)
+        case _:
+            train, test, classes = torchvision_set(config, progress)
     found = content(train, test, classes)
     leaking = leaks(found, train, test)
     if config.leaks == "drop" and leaking.test_in_train:
@@ -72,7 +94,7 @@ def read(config: DatasetConfig, progress: Progress | None = None) -> Whole:
                 f"dataset.leaks=drop leaves no training image of {show(lost)}: all of them stand in the "
                 "test set\n  use dataset.leaks=keep, or other test images"
             )
-    return Whole(train, test, classes, found.digest, leaking)
+    return Whole(train, test, classes, found.digest, leaking, skipped, tuple(remarks))
 
 
 def prepare(whole: Whole, config: DatasetConfig, seed: int = 0) -> Data:
@@ -97,14 +119,15 @@ def prepare(whole: Whole, config: DatasetConfig, seed: int = 0) -> Data:
 
 
 def _image_folder(
-    config: DatasetConfig, progress: Progress | None
+    config: DatasetConfig, found: image_folder.Scan, progress: Progress | None
 ) -> tuple[Images, Images, list[str]]:
-    found = image_folder.scan(config.root)
-    images = torch.from_numpy(image_cache.load(found, config.resize, progress))
+    """Both splits, and what to say of them."""
+    kinds = Kinds()
+    images = torch.from_numpy(image_cache.load(found, Resize.of(config), progress, kinds))
     labels = torch.from_numpy(found.labels)
     train = Images(images[: found.train_size], labels[: found.train_size])
     test = Images(images[found.train_size :], labels[found.train_size :])
-    return train, test, found.classes
+    return train, test, image_folder.remarks(found, kinds, config)
 
 
 def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,38 +1,45 @@
 """The named data sets: scikit-learn's digits, and those that torchvision reads and downloads."""
 
+import tarfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
 
 from hiddenmix.config import DatasetConfig, UserError, show
 from hiddenmix.data.decoding import Progress
+from hiddenmix.data.idx_files import read_idx
 from hiddenmix.data.images import Images
+
+_LARGEST_MEMBER = 2**28  # bytes; CIFAR-100's training images, its largest file, are 148 MiB
 
 
 @dataclass(frozen=True)
 class Named:
-    """What is known of a named data set, and which files belong where below its root."""
+    """What is known of a named data set, and which files it is made of."""
 
     shape: tuple[int, int, int]
     classes: int
     train_size: int
+    test_size: int = 0
     loader: str = ""
     files: str = ""
-    folder: str = ""
 
 
 _IDX = "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz and both t10k-*-ubyte.gz"
+_FAMILY = ((1, 28, 28), 10, 60_000, 10_000)
 NAMED = {
     "digits": Named((1, 8, 8), 10, 1_437),
-    "mnist": Named((1, 28, 28), 10, 60_000, "MNIST", _IDX, "MNIST/raw"),
-    "fashion_mnist": Named((1, 28, 28), 10, 60_000, "FashionMNIST", _IDX, "FashionMNIST/raw"),
-    "kmnist": Named((1, 28, 28), 10, 60_000, "KMNIST", _IDX, "KMNIST/raw"),
-    "cifar10": Named((3, 32, 32), 10, 50_000, "CIFAR10", "cifar-10-python.tar.gz"),
-    "cifar100": Named((3, 32, 32), 100, 50_000, "CIFAR100", "cifar-100-python.tar.gz"),
-    "svhn": Named((3, 32, 32), 10, 73_257, "SVHN", "train_32x32.mat and test_32x32.mat"),
+    "mnist": Named(*_FAMILY, "MNIST", _IDX),
+    "fashion_mnist": Named(*_FAMILY, "FashionMNIST", _IDX),
+    "kmnist": Named(*_FAMILY, "KMNIST", _IDX),
+    "cifar10": Named((3, 32, 32), 10, 50_000, 10_000, "CIFAR10", "cifar-10-python.tar.gz"),
+    "cifar100": Named((3, 32, 32), 100, 50_000, 10_000, "CIFAR100", "cifar-100-python.tar.gz"),
+    "svhn": Named((3, 32, 32), 10, 73_257, 26_032, "SVHN", "train_32x32.mat and test_32x32.mat"),
 }
 
 
@@ -55,67 +62,131 @@ def digits() -> tuple[Images, Images, list[str]]:
 def torchvision_set(
     config: DatasetConfig, progress: Progress | None
 ) -> tuple[Images, Images, list[str]]:
-    named = NAMED[config.name]
+    """A set that torchvision knows, from the files that are there or downloaded. Raises `UserError`."""
+    named, root = NAMED[config.name], Path(config.root or "data").expanduser()
+    read = _idx_set if named.files == _IDX else _read_torchvision
+    problem: Exception | None = None  # with the files that are there
     try:
         try:
-            return _read_torchvision(named, config.root, False, progress)
-        except Exception:
+            return read(config.name, root, progress)
+        except Exception as error:
+            problem = error
+            # In here, so that where these fail too the first error stays beside their own.
+            with suppress(FileNotFoundError):
+                return _unpacked(config.name, root, progress)
             if not config.download:
                 raise
-            # In here, so that where it fails too the first error stays beside its own.
-            return _download_torchvision(config, named, progress)
+            _download(config.name, root)
+            return read(config.name, root, progress)
     except Exception as error:  # torchvision's loaders raise many kinds on absent or damaged files
         state = "cannot be downloaded or read" if config.download else "is not complete"
-        where = f"{named.folder} of " if named.folder else ""
-        lines = str(error).strip().splitlines() or [type(error).__name__]
+        told = problem if isinstance(problem, ValueError) else error
+        lines = str(told).strip().splitlines() or [type(error).__name__]
+        download = "" if config.download else ", or set dataset.download=true"
         raise UserError(
             f"{config.name} {state} ({show(lines[-1].strip())}): put {named.files} into "
-            f"{where}dataset.root={show(config.root)} and set dataset.download=true\n"
+            f"dataset.root={show(root)}{download}\n"
             "  or use a folder of images instead: dataset=image_folder dataset.root=<folder>"
         ) from error
 
 
-def _download_torchvision(
-    config: DatasetConfig, named: Named, progress: Progress | None
-) -> tuple[Images, Images, list[str]]:
-    from filelock import FileLock
+def _idx_set(name: str, root: Path, progress: Progress | None) -> tuple[Images, Images, list[str]]:
+    from torchvision import datasets
 
-    folder = Path(config.root) / ".hiddenmix"
+    named = NAMED[name]
+    loader = named.loader
+    if progress is not None:
+        progress(f"reading {loader}", 0, 1)
+    places = [root / loader / "raw", root / loader, root / "raw", root, root / name]
+    places.append(root / name.replace("_", "-"))
+    found = read_idx(name, places, (named.train_size, named.test_size), named.shape[1:])
+    splits = [
+        _checked(torch.from_numpy(images)[:, None], torch.from_numpy(labels), named)
+        for images, labels in (found.train, found.test)
+    ]
+    return splits[0], splits[1], [str(each) for each in getattr(datasets, loader).classes]
+
+
+def _unpacked(name: str, root: Path, progress: Progress | None) -> tuple[Images, Images, list[str]]:
+    """CIFAR from its archive, without download: the checksums of the files within tell whether it is
+    whole. FileNotFoundError where there is no archive that holds it whole."""
+    from torchvision import datasets
+
+    loader = getattr(datasets, NAMED[name].loader)
+    archive = root / str(getattr(loader, "filename", "")).removeprefix("/")
+    if not archive.is_file() or not hasattr(loader, "train_list"):
+        raise FileNotFoundError(archive)
+    wanted = {file for file, _ in (*loader.train_list, *loader.test_list)}
+    wanted.add(loader.meta["filename"])
+    with TemporaryDirectory(prefix="hiddenmix-") as folder:
+        place = Path(folder) / loader.base_folder
+        place.mkdir()
+        try:
+            with tarfile.open(archive) as tar:
+                for member in tar:
+                    file = Path(member.name).name
+                    if file in wanted and member.isreg() and member.size < _LARGEST_MEMBER:
+                        with cast(IO[bytes], tar.extractfile(member)) as source:
+                            (place / file).write_bytes(source.read())
+            return _read_torchvision(name, Path(folder), progress)
+        except Exception as error:  # cut or damaged
+            raise FileNotFoundError(archive) from error
+
+
+def _download(name: str, root: Path) -> None:
+    """Download a set into `root`; a file that is damaged there is replaced."""
+    from filelock import FileLock
+    from torchvision import datasets
+
+    loader = getattr(datasets, NAMED[name].loader)
+    folder = root / ".hiddenmix"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{config.name}.lock"):  # two downloads would mix their bytes
-        return _read_torchvision(named, config.root, True, progress)
+    with FileLock(folder / f"{name}.lock"):  # two downloads would mix their bytes
+        if NAMED[name].files != _IDX:
+            for split in ("train", "test"):
+                options = {"split": split} if name == "svhn" else {"train": split == "train"}
+                loader(root, download=True, **options)
+            return
+        # torchvision's own downloads nothing where there are unpacked files, even damaged ones.
+        for file, md5 in loader.resources:
+            errors: list[Exception] = []
+            for mirror in loader.mirrors:
+                try:
+                    datasets.utils.download_url(
+                        f"{mirror}{file}", str(root / loader.__name__ / "raw"), file, md5
+                    )
+                    break
+                except (RuntimeError, OSError) as error:
+                    errors.append(error)
+            else:
+                raise errors[0]
 
 
 def _read_torchvision(
-    named: Named, root: str, download: bool, progress: Progress | None
+    name: str, root: Path, progress: Progress | None
 ) -> tuple[Images, Images, list[str]]:
     from torchvision import datasets
 
+    named = NAMED[name]
     loader = getattr(datasets, named.loader)
-    # MNIST's loader also accepts a pickled `processed/training.pt` of old versions: not here.
-    loader = type(named.loader, (loader,), {"_check_legacy_exist": lambda _: False})
     splits: list[Images] = []
     for index, split in enumerate(("train", "test")):
         if progress is not None:
             progress(f"reading {named.loader}", index, 2)
         which: dict[str, Any] = {"train": split == "train"}
-        source = loader(
-            root, download=download, **({"split": split} if named.loader == "SVHN" else which)
-        )
-        splits.append(_from_torchvision(source, named))
+        source = loader(root, **({"split": split} if named.loader == "SVHN" else which))
+        images = torch.as_tensor(source.data)
+        if images.shape[-1] == 3:  # CIFAR: [N, H, W, C]
+            images = images.permute(0, 3, 1, 2)
+        labels = torch.as_tensor(source.labels if named.loader == "SVHN" else source.targets)
+        splits.append(_checked(images, labels, named))
     if progress is not None:
         progress(f"reading {named.loader}", 2, 2)
     classes = getattr(source, "classes", None) or range(named.classes)
     return splits[0], splits[1], [str(name) for name in classes]
 
 
-def _from_torchvision(source: Any, named: Named) -> Images:
-    images = torch.as_tensor(source.data)
-    if images.ndim == 3:  # MNIST and its kin: [N, H, W]
-        images = images[:, None]
-    elif images.shape[-1] == 3:  # CIFAR: [N, H, W, C]
-        images = images.permute(0, 3, 1, 2)
-    labels = torch.as_tensor(source.labels if named.loader == "SVHN" else source.targets)
+def _checked(images: torch.Tensor, labels: torch.Tensor, named: Named) -> Images:
     labels = labels.to(torch.int64)
     fits = images.dtype == torch.uint8 and images.shape[1:] == named.shape
     if not fits or len(labels) != len(images) or not len(images):

@@ -7,26 +7,28 @@ CIFAR-10-C and CIFAR-100-C have them (Hendrycks and Dietterich 2019). Pixels are
 
 import functools
 import hashlib
-import math
-import os
 import re
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from hiddenmix.config import ConfigError, UserError, show
-from hiddenmix.data.decoding import decode
-from hiddenmix.data.image_files import opened, unreadable
-from hiddenmix.data.image_folder import Scan, files, is_folder
+from hiddenmix.data.array_files import array, npy_header, npz_headers
+from hiddenmix.data.decoding import decode, unreadable_files
+from hiddenmix.data.folder_layout import folders as class_folders
+from hiddenmix.data.image_files import UnreadableError, opened, upright_size
+from hiddenmix.data.image_folder import Scan, files
 from hiddenmix.data.images import Images, check_memory
+from hiddenmix.data.resizing import Resize
 
 SEVERITIES = 5
 """Strengths of each corruption in the files of CIFAR-10-C, one after another."""
@@ -41,7 +43,6 @@ _NAME_RULE = (
     "dataset.outside.<name>=<path>"
 )
 _LABELS = "labels.npy"
-_Header = tuple[tuple[int, ...], np.dtype[Any]]  # an array's shape and type
 _Read = Callable[[str], Images]
 
 
@@ -90,7 +91,10 @@ class OutsideSet:
 
 
 def open_outside(
-    sets: Mapping[str, str], classes: Sequence[str], shape: tuple[int, int, int], resize: int | None
+    sets: Mapping[str, str],
+    classes: Sequence[str],
+    shape: tuple[int, int, int],
+    resize: Resize | None,
 ) -> list[OutsideSet]:
     """Check the outside sets {name: path} and give them in order. Reads labels and headers alone.
 
@@ -98,7 +102,7 @@ def open_outside(
     applies to class folders; arrays must have the data set's size. Raises `ConfigError` for a name
     that cannot be one, `UserError` for whatever does not fit at a path.
     """
-    if resize is not None and shape[1:] != (resize, resize):
+    if resize is not None and shape[1:] != (resize.height, resize.width):
         raise ValueError(f"images of shape {shape} are not resized to {resize}")
     found: list[OutsideSet] = []
     for name, path in sets.items():
@@ -141,22 +145,11 @@ def _blaming(name: str, path: str) -> Iterator[None]:
         raise UserError(f"{start}: cannot be read: {why}\n  {_FORMS}") from error
 
 
-@contextmanager
-def _reading(file: str) -> Iterator[None]:
-    """Any error inside names the file."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # zipfile and NumPy raise many kinds on a damaged file
-        raise unreadable(file, error) from error
-
-
 # a folder of class folders
 
 
 def _class_folders(
-    place: Path, classes: Sequence[str], shape: tuple[int, int, int], resize: int | None
+    place: Path, classes: Sequence[str], shape: tuple[int, int, int], resize: Resize | None
 ) -> tuple[tuple[str, ...], _Read]:
     if shape[0] not in (1, 3):
         raise UserError(
@@ -167,14 +160,20 @@ def _class_folders(
     check_memory(len(found.names), shape)
     width, height = shape[2], shape[1]
     with warnings.catch_warnings(action="ignore"):  # Pillow's remarks on odd metadata
-        for name in found.names:
-            with opened(found.root, name) as image:
-                if resize is None and image.size != (width, height):
-                    raise UserError(
-                        f"{show(name)} is {image.width}x{image.height} pixels, the data set's are "
-                        f"{width}x{height}\n  give it their size, or set dataset.resize=<side> for "
-                        "dataset=image_folder"
-                    )
+        for name in [each for each in found.names if each not in dict(found.broken)]:
+            try:
+                with opened(found.root, name) as image:
+                    fits = image.size == (width, height) or upright_size(image) == (width, height)
+                    if resize is None and not fits:
+                        raise UserError(
+                            f"{show(name)} is {image.width}x{image.height} pixels, the data set's are "
+                            f"{width}x{height}\n  give it their size, or set dataset.resize=<side> for "
+                            "dataset=image_folder"
+                        )
+            except UnreadableError as error:
+                found.broken.append((name, error.why))
+    if found.broken:
+        raise unreadable_files(found.broken, len(found.names))
 
     @functools.cache
     def read(_: str) -> Images:
@@ -186,8 +185,7 @@ def _class_folders(
 
 def _scan(place: Path, classes: Sequence[str]) -> Scan:
     """The image files of all class folders, sorted by class folder and name. Opens none."""
-    with os.scandir(place) as entries:
-        folders = sorted(e.name for e in entries if e.name[0] != "." and is_folder(e))
+    folders = class_folders(str(place))
     if not folders:
         raise UserError(f"holds neither class folders nor {_LABELS}\n  {_FORMS}")
     # FashionMNIST has the class T-shirt/top, which no folder can be called.
@@ -202,13 +200,15 @@ def _scan(place: Path, classes: Sequence[str]) -> Scan:
         )
     names: list[str] = []
     labels: list[int] = []
+    broken: list[tuple[str, str]] = []
     for folder in folders:
-        listed = sorted(name for name, _, _ in files(str(place), folder))
+        listed = sorted(name for name, _, _ in files(str(place), folder, Counter(), broken))
         if not listed:
             raise UserError(f"class folder {show(folder)} holds no image\n  add some, or remove it")
         names += listed
         labels += [indices[called[folder]]] * len(listed)
-    return Scan(str(place), list(classes), names, np.array(labels, np.int64), 0, "")
+    numbers = np.array(labels, np.int64)
+    return Scan(str(place), list(classes), names, numbers, 0, "", broken=broken)
 
 
 # arrays
@@ -216,7 +216,9 @@ def _scan(place: Path, classes: Sequence[str]) -> Scan:
 
 def _npz(place: Path, classes: int, shape: tuple[int, int, int]) -> tuple[tuple[str, ...], _Read]:
     file, (channels, height, width) = show(place.name), shape
-    (size, dtype), (label_size, label_dtype) = _npz_headers(place)
+    (size, dtype), (label_size, label_dtype) = npz_headers(
+        place, ("x_test", "y_test"), "uint8 images x_test and class numbers y_test"
+    )
     last, first = (height, width, channels), (channels, height, width)
     said = f"{file}: x_test is {show(dtype)} {list(size)}"
     layouts = [last, first, (height, width)] if channels == 1 else [last, first]
@@ -231,11 +233,11 @@ def _npz(place: Path, classes: int, shape: tuple[int, int, int]) -> tuple[tuple[
             f"{file}: y_test is {show(label_dtype)} {list(label_size)}\n"
             f"  expected: integers [{size[0]}] or [{size[0]}, 1], a class number for each image"
         )
-    labels = _class_numbers(f"{file}: y_test", _array(place, "y_test").reshape(-1), classes)
+    labels = _class_numbers(f"{file}: y_test", array(place, "y_test").reshape(-1), classes)
 
     @functools.cache
     def read(_: str) -> Images:
-        pixels = _unchanged(file, _array(place, "x_test"), size)
+        pixels = _unchanged(file, array(place, "x_test"), size)
         if size[1:] == (height, width):
             pixels = pixels[:, None]
         elif size[1:] == last:
@@ -245,31 +247,16 @@ def _npz(place: Path, classes: int, shape: tuple[int, int, int]) -> tuple[tuple[
     return ("",), read
 
 
-def _npz_headers(place: Path) -> list[_Header]:
-    """The headers of x_test and y_test."""
-    headers: list[_Header] = []
-    with _reading(place.name), zipfile.ZipFile(place) as archive:
-        for key in ("x_test", "y_test"):
-            if f"{key}.npy" not in archive.namelist():
-                raise UserError(
-                    f"{show(place.name)} holds no {key}, only {show(sorted(archive.namelist()))}\n"
-                    "  expected: uint8 images x_test and class numbers y_test"
-                )
-            with archive.open(f"{key}.npy") as file:
-                headers.append(_header(file, archive.getinfo(f"{key}.npy").file_size))
-    return headers
-
-
 def _corruptions(
     place: Path, classes: int, shape: tuple[int, int, int]
 ) -> tuple[tuple[str, ...], _Read]:
-    size, dtype = _npy_header(place / _LABELS)
+    size, dtype = npy_header(place / _LABELS)
     if dtype.kind not in "iu" or len(size) != 1 or size[0] % SEVERITIES or size[0] < SEVERITIES:
         raise UserError(
             f"{_LABELS} is {show(dtype)} {list(size)}\n  expected: integers [5 * M], "
             "the class numbers of 5 severities one after another"
         )
-    labels = _class_numbers(_LABELS, _array(place / _LABELS), classes)
+    labels = _class_numbers(_LABELS, array(place / _LABELS), classes)
     files = sorted(p for p in place.iterdir() if p.suffix == ".npy" and p.name[0] != ".")
     files = [path for path in files if path.name != _LABELS]
     if not files:
@@ -281,7 +268,7 @@ def _corruptions(
                 f"{show(path.name)} does not name a corruption\n"
                 "  expected: <corruption>.npy with 1 to 50 letters, digits, '.', '_', '-'"
             )
-        size, dtype = _npy_header(path)
+        size, dtype = npy_header(path)
         if dtype != np.uint8 or size != expected:
             raise UserError(
                 f"{show(path.name)} is {show(dtype)} {list(size)}\n  expected: uint8 {list(expected)}"
@@ -293,39 +280,11 @@ def _corruptions(
         corruption, _, severity = condition.rpartition("_")
         path = place / f"{corruption}.npy"
         part = slice((int(severity) - 1) * count, int(severity) * count)
-        pixels = _unchanged(show(path.name), _array(path), expected)
+        pixels = _unchanged(show(path.name), array(path), expected)
         return _images(pixels[part].transpose(0, 3, 1, 2), labels[part])
 
     severities = range(1, SEVERITIES + 1)
     return tuple(f"{path.stem}_{severity}" for path in files for severity in severities), read
-
-
-def _npy_header(path: Path) -> _Header:
-    with _reading(path.name):
-        if not path.is_file():  # opening a pipe would wait for ever
-            raise ValueError("it is not a regular file")
-        with path.open("rb") as file:
-            return _header(file, path.stat().st_size)
-
-
-def _array(path: Path, key: str = "") -> NDArray[Any]:
-    """The array `key` of an `.npz` file, or an `.npy` file's, of which only what is used is read."""
-    with _reading(path.name):
-        found = np.load(path, mmap_mode=None if key else "r", allow_pickle=False)
-        with found if key else nullcontext():
-            array: NDArray[Any] = found[key] if key else found
-    return array
-
-
-def _header(file: IO[bytes], size: int) -> _Header:
-    """Shape and type of an array in NumPy's format. ValueError where `size` in bytes is another."""
-    if np.lib.format.read_magic(file) != (1, 0):  # later versions are for records
-        raise ValueError("it is no plain array")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    need = file.tell() + math.prod(shape) * dtype.itemsize
-    if size != need and not dtype.hasobject:  # a pickle has any size, and its type is refused
-        raise ValueError(f"it has {size:,} bytes, by its header {need:,}")
-    return shape, dtype
 
 
 def _class_numbers(what: str, labels: NDArray[Any], classes: int) -> NDArray[np.int64]:

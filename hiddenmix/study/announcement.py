@@ -40,7 +40,10 @@ def announce(
         display.say(
             f"data {title}: {train:,} training and {test:,} test images of {len(whole.classes)} "
             f"classes; {leaks_text(whole.leaks.as_dict(), test)}"
+            f"{'; ' if whole.skipped else ''}{whole.skipped}"
         )
+        for remark in whole.remarks:
+            display.say(f"data {title}: {remark}")
     _warn_of_other_data(display, study, cells)
     here = _hardware({"device": device_name(device), "threads": torch.get_num_threads()})
     others = {_hardware(found["environment"]) for found in results} - {here}

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from hiddenmix.config import Config, TorchvisionConfig, layers
+from hiddenmix.config import Config, DatasetConfig, TorchvisionConfig, layers
 
 _MIXING_KEYS = ("mode", "alpha", "lam", "partners", "originals")
 # Where a run happens, and what is measured besides the training, make no other network of it.
@@ -37,18 +37,34 @@ def identity(config: Config, data: str) -> dict[str, Any]:
     found["layer"] = layers(config)
     for key in (*_NO_TRAINING, *(_MIXING_KEYS if is_plain(config) else ())):
         del found[key]
-    for key in ("download", "title", "root", "outside"):
+    for key in ("download", "title", "root", "outside", "train", "test", "target"):
         del found["dataset"][key]
+    # Newer keys, which make no other cells of former ones where they have their default.
+    if config.dataset.test_fraction is None:
+        del found["dataset"]["test_fraction"]
+    if config.dataset.resize is None or config.dataset.resize_mode == DatasetConfig().resize_mode:
+        del found["dataset"]["resize_mode"]
+    match config.dataset.resize:
+        case [height, width] if height == width:
+            found["dataset"]["resize"] = height
     return found | {"data": data}
 
 
 def data_title(config: Config) -> str:
-    """What reports call the data: the title, the image folder's own name, or the set's."""
+    """What reports call the data: the title, the name of the folder, file or module, or the set's."""
     dataset = config.dataset
     if dataset.title is not None:
         return dataset.title
-    folder = Path(dataset.root).absolute().name
-    return folder if dataset.name == "image_folder" and folder else dataset.name
+    place = Path(dataset.root or "data").expanduser().absolute()
+    match dataset.name:
+        case "image_folder":
+            return place.name or dataset.name
+        case "arrays":
+            return place.stem or dataset.name
+        case "import":
+            return str(dataset.target).partition(".")[0]
+        case _:
+            return dataset.name
 
 
 def is_plain(config: Config) -> bool:

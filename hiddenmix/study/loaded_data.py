@@ -8,10 +8,10 @@ import torch
 from rich.console import Console
 
 from hiddenmix import data as data_room
-from hiddenmix.config import Config, ConfigError, DatasetConfig
-from hiddenmix.data import Data, OutsideSet, Whole
+from hiddenmix.config import Config, DatasetConfig
+from hiddenmix.data import Data, OutsideSet, Resize, Whole
 from hiddenmix.study.devices import choose_device
-from hiddenmix.study.planning import make_plan
+from hiddenmix.study.planning import batch_too_large, make_plan
 from hiddenmix.study.store import OUTPUTS, Cell
 from hiddenmix.system import Interrupts
 
@@ -70,7 +70,7 @@ class LoadedData:
         found = self._cut[*key, resampled]
         size = len(found.train.images)
         if config.batch_size > size:
-            raise ConfigError("batch_size", config.batch_size, f"2 to {size} training images")
+            raise batch_too_large(config.batch_size, size)
         return found
 
     def outside(self, config: Config) -> list[OutsideSet]:
@@ -79,7 +79,7 @@ class LoadedData:
         if key not in self._opened:
             whole = self.whole(config.dataset)
             shape: tuple[int, int, int] = tuple(whole.test.images.shape[1:])  # type: ignore[assignment]
-            sets, resize = config.dataset.outside or {}, config.dataset.resize
+            sets, resize = config.dataset.outside or {}, Resize.of(config.dataset)
             self._opened[key] = data_room.open_outside(sets, whole.classes, shape, resize)
         return self._opened[key]
 

@@ -57,15 +57,21 @@ def check_requests(configs: Sequence[Config]) -> None:
             descriptions[dataset] = data_room.describe(config.dataset)
         description = descriptions[dataset]
         if config.batch_size > description.train_size:
-            raise ConfigError(
-                "batch_size", config.batch_size, f"2 to {description.train_size} training images"
-            )
+            raise batch_too_large(config.batch_size, description.train_size)
         names = [name for name in layers(config) if name != "none"]
         networks.check_layers(
             names, layers_of(config.model, description.shape, description.classes)
         )
     if automatic := [config for config in configs if config.repeats == "auto"]:
         question_alone(automatic)
+
+
+def batch_too_large(batch_size: int, images: int) -> ConfigError:
+    """The error for a batch of more than the training images."""
+    hint = ""
+    if batch_size == Config().batch_size:
+        hint = f"; {batch_size} is the default, set for example batch_size={max(2, images // 8)}"
+    return ConfigError("batch_size", batch_size, f"2 to {images} training images{hint}")
 
 
 def question_alone(configs: Sequence[Config]) -> tuple[list[Config], list[Config]]:

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from multiprocessing import reduction
 from typing import IO, Any
 
@@ -25,7 +26,8 @@ class SharedWhole:
         """Raises `OSError` where the folder for temporary files (TMPDIR) is too small."""
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="hiddenmix-")  # noqa: SIM115
         self._arrays: list[tuple[int, str, tuple[int, ...]]] = []
-        self._classes, self._digest, self._leaks = whole.classes, whole.digest, whole.leaks
+        nothing = Images(torch.empty(0), torch.empty(0))
+        self._rest = replace(whole, train=nothing, test=nothing)
         for split in (whole.train, whole.test):
             for tensor in (split.images, split.labels):
                 array = tensor.numpy()
@@ -43,12 +45,8 @@ class SharedWhole:
             return torch.from_numpy(mapped)
 
         train, train_labels, test, test_labels = (tensor(*each) for each in self._arrays)
-        return Whole(
-            train=Images(train, train_labels),
-            test=Images(test, test_labels),
-            classes=self._classes,
-            digest=self._digest,
-            leaks=self._leaks,
+        return replace(
+            self._rest, train=Images(train, train_labels), test=Images(test, test_labels)
         )
 
     def close(self) -> None:

@@ -179,7 +179,8 @@ def hyperparameters(config: Config, data: Data) -> dict[str, Value]:
     if config.dataset.name == "image_folder":
         # Folders of one name may hold other images.
         flat["dataset"] += f" {data.digest[:8]}"
-        flat["dataset.resize"] = data.train.images.shape[-1]
+        height, width = data.train.images.shape[-2:]
+        flat["dataset.resize"] = width if height == width else f"{height}x{width}"
     if is_plain(config):
         # A blank would hide plain runs from the plots, and both columns where all others are equal.
         # No mixing is what mixing becomes for alpha -> 0.

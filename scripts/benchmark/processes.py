@@ -165,6 +165,7 @@ def decode(count: int) -> dict[str, float]:
     import numpy as np
     from PIL import Image
 
+    from hiddenmix.config import DatasetConfig
     from hiddenmix.data import decoding, image_cache, image_folder
 
     generator = np.random.default_rng(0)
@@ -176,7 +177,8 @@ def decode(count: int) -> dict[str, float]:
             smooth = generator.integers(256, size=(4, 4, 3), dtype=np.uint8)
             picture = Image.fromarray(smooth).resize((32, 32), Image.Resampling.BICUBIC)
             picture.save(home / f"{number}.jpg", quality=90)
-        found = image_folder.scan(folder)
+        config = DatasetConfig(name="image_folder", root=folder)
+        found = image_folder.scan(config)
         shape = decoding.image_shape(found, None)
         seconds = {}
         for name, processes in (("all", None), ("one", 1)):
@@ -185,7 +187,7 @@ def decode(count: int) -> dict[str, float]:
             seconds[f"decode_{name}"] = time.perf_counter() - started
         for name in ("build", "open"):
             started = time.perf_counter()
-            image_cache.load(image_folder.scan(folder), None, None)
+            image_cache.load(image_folder.scan(config), None, None)
             seconds[f"cache_{name}"] = time.perf_counter() - started
     return {"files": count, **seconds}
 

@@ -10,9 +10,8 @@ from PIL import Image
 
 from hiddenmix.config.schema import UserError
 from hiddenmix.data.decoding import decode
-from hiddenmix.data.image_folder import scan
 from tests.support.bad_images import POSTSCRIPT, huge_png, png, text_bomb
-from tests.support.image_folders import load, make_folder, pixels
+from tests.support.image_folders import load, make_folder, pixels, scan
 
 
 @pytest.fixture

@@ -17,9 +17,8 @@ from safetensors.numpy import load_file, save_file
 from hiddenmix.config.schema import UserError
 from hiddenmix.data import image_cache
 from hiddenmix.data.decoding import image_shape
-from hiddenmix.data.image_folder import scan
 from tests.support.commands import HANG
-from tests.support.image_folders import make_folder, pixels
+from tests.support.image_folders import make_folder, pixels, scan, square
 
 NAME = "images-original.safetensors"
 
@@ -33,7 +32,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def load(root: Path, resize: int | None = None) -> tuple[NDArray[np.uint8], bool]:
     """The images, and whether they had to be decoded."""
     calls: list[str] = []
-    images = image_cache.load(scan(str(root)), resize, lambda what, *_: calls.append(what))
+    images = image_cache.load(scan(str(root)), square(resize), lambda what, *_: calls.append(what))
     return images, "decoding images" in calls
 
 
@@ -70,7 +69,7 @@ def test_cached_shape_opens_no_image(root: Path) -> None:
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert image_cache.shape(scan(str(root)), None) == (3, 10, 10)
     with pytest.raises(UserError):
-        image_cache.shape(scan(str(root)), 16)
+        image_cache.shape(scan(str(root)), square(16))
 
 
 def test_sizes_are_cached_side_by_side(root: Path) -> None:
@@ -232,7 +231,9 @@ def test_of_two_processes_one_decodes(root: Path) -> None:
     script = (
         "import sys; from hiddenmix.data import image_cache, image_folder\n"
         "said = lambda what, *_: print(what, flush=True)\n"
-        f"images = image_cache.load(image_folder.scan({str(root)!r}), None, said)\n"
+        "from hiddenmix.config import DatasetConfig\n"
+        f"config = DatasetConfig(name='image_folder', root={str(root)!r})\n"
+        "images = image_cache.load(image_folder.scan(config), None, said)\n"
         "print(images.sum())\n"
     )
     (root / ".hiddenmix").mkdir()

@@ -13,9 +13,8 @@ from PIL import Image
 from hiddenmix.config.schema import UserError
 from hiddenmix.data import image_folder
 from hiddenmix.data.decoding import decode
-from hiddenmix.data.image_folder import scan
 from tests.support.commands import HANG
-from tests.support.image_folders import Pixels, load, make_folder, pixels
+from tests.support.image_folders import Pixels, load, make_folder, pixels, scan
 
 
 @pytest.fixture
@@ -178,7 +177,10 @@ def test_error_in_a_process_names_the_first_bad_file(tmp_path: Path) -> None:
     root = make_folder(tmp_path, images=40)
     for name in ("test/dog/9.png", "test/cat/39.png"):
         (root / name).write_bytes(b"damaged")
-    with pytest.raises(UserError, match=r"^test/cat/39\.png is not an image"):
+    with pytest.raises(
+        UserError,
+        match=r"^2 of 160 image files cannot be read: test/cat/39\.png, test/dog/9\.png\n",
+    ):
         decode(scan(str(root)), (3, 10, 10), None, processes=3)
 
 
@@ -214,7 +216,8 @@ def test_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
     script.write_text(
         "import sys\n"
         "from hiddenmix.data import decoding, image_folder\n"
-        f"found = image_folder.scan({str(root)!r})\n"
+        "from hiddenmix.config import DatasetConfig\n"
+        f"found = image_folder.scan(DatasetConfig(name='image_folder', root={str(root)!r}))\n"
         "images = decoding.decode(found, (3, 10, 10), None, processes=2)\n"
         "print(len(images), 'torch' in sys.modules)\n"
     )

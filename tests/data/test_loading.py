@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from hiddenmix.config.schema import ConfigError, DatasetConfig, UserError
 from hiddenmix.data.images import Data, Images
 from hiddenmix.data.loading import describe, load
-from hiddenmix.data.splitting import stratified
+from hiddenmix.data.stratification import stratified
 from tests.support.image_folders import make_folder
 
 

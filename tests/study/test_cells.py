@@ -13,6 +13,7 @@ from hiddenmix.study.planning import Plan
 from hiddenmix.study.planning import make_plan as plan_of
 
 DATA = "0123456789abcdef0123456789abcdef"
+PATHS = ("root", "train", "test", "target")  # where data lie, whose content is known
 
 
 def cell_id(config: Config, data: str = DATA) -> str:
@@ -64,6 +65,7 @@ def test_id_is_readable() -> None:
         {"repeats": 9},
         {"checkpoint_seconds": 1.0},
         {"dataset": DatasetConfig(root="elsewhere", download=False, title="T", outside={"a": "b"})},
+        {"dataset": DatasetConfig(train="a", test="b", target="mydata.make")},
     ],
     ids=str,
 )
@@ -87,6 +89,7 @@ def test_where_and_what_else_is_measured_is_no_part_of_a_cell(changes: dict[str,
         {"dataset": DatasetConfig(split_seed=1)},
         {"dataset": DatasetConfig(leaks="drop")},
         {"dataset": DatasetConfig(resample=True)},
+        {"dataset": DatasetConfig(test_fraction=0.2)},
         {"alpha": 1.0000001},
     ],
     ids=str,
@@ -105,6 +108,29 @@ def test_data_are_known_by_their_content_not_by_their_path() -> None:
     assert cell_id(one) != cell_id(one, DATA[::-1])
 
 
+def resized(resize: Any, mode: str = "squash") -> Config:
+    return changed(dataset=DatasetConfig(name="image_folder", resize=resize, resize_mode=mode))
+
+
+def test_how_images_are_resized_is_part_of_a_cell() -> None:
+    different = [
+        (64, "squash"),
+        (64, "crop"),
+        (64, "pad"),
+        ([64, 96], "squash"),
+        ([96, 64], "squash"),
+    ]
+    assert len({cell_id(resized(*each)) for each in different}) == len(different)
+    assert cell_id(resized([64, 64])) == cell_id(resized(64))
+    assert cell_id(resized(None, "crop")) == cell_id(resized(None))
+
+
+def test_newer_keys_leave_the_cells_of_former_versions_what_they_were() -> None:
+    """As of commit ebfff87, which had neither of them."""
+    assert cell_id(Config()) == "digits-cnn-conv1-siamese-a1-s0-5430c9d3"
+    assert cell_id(resized(64)) == "image_folder-cnn-conv1-siamese-a1-s0-adbb7d80"
+
+
 @pytest.mark.parametrize("layer", ["none", "conv1"])
 @pytest.mark.parametrize(
     "field", sorted({each.name for each in dataclasses.fields(Config)} - set(cells._NO_TRAINING))
@@ -118,7 +144,8 @@ def test_every_field_but_the_named_ones_is_part_of_every_cell(layer: str, field:
     changes: dict[str, Any]
     if dataclasses.is_dataclass(value):
         for inner in dataclasses.fields(value):
-            if inner.name in ("root", "download", "title", "outside"):
+            # resize_mode means nothing without resize
+            if inner.name in (*PATHS, "download", "title", "outside", "resize_mode"):
                 continue
             changes = {
                 field: dataclasses.replace(value, **{inner.name: "another"})  # type: ignore[type-var]

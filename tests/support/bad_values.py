@@ -116,7 +116,7 @@ VALUES = [
     _value("study='a\nb'", r"study=a\\nb is not allowed", name="study with a newline"),
     _value("study=${oc.env:HOME}", "study=.* is not allowed"),
     # the data
-    _value("dataset=imagenet", "allowed: cifar10, cifar100, digits"),
+    _value("dataset=imagenet", "allowed: arrays, cifar10, cifar100, digits"),
     _value("dataset.name=imagenet", "dataset.name=imagenet is not allowed"),
     _value("dataset.augment=rotate", "allowed: none, flip_crop"),
     _value("dataset.validation=1", "dataset.validation" + _NUMBER),
@@ -126,7 +126,7 @@ VALUES = [
     _value("dataset.train_size=1000", "to 719", "dataset.validation=0.5", name="both sizes"),
     _value("dataset.resize=16", "only with dataset=image_folder"),
     _value("dataset.root=", "dataset.root= is not allowed"),
-    _value("dataset.root=/nowhere", "has no folder train/", "dataset=image_folder"),
+    _value("dataset.root=/nowhere", "/nowhere does not exist", "dataset=image_folder"),
     # the network and the optimizer
     _value("model=transformer", "allowed: cnn, preact_resnet18, torchvision"),
     _value("model.name=torchvision", "model=torchvision chooses it"),

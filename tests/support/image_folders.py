@@ -1,13 +1,17 @@
 """Folders of images made for tests."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hiddenmix.config import DatasetConfig
 from hiddenmix.data.decoding import decode, image_shape
-from hiddenmix.data.image_folder import scan
+from hiddenmix.data.image_folder import Scan
+from hiddenmix.data.image_folder import scan as scan_folder
+from hiddenmix.data.resizing import Resize
 
 Pixels = NDArray[np.uint8]
 
@@ -30,6 +34,15 @@ def make_folder(root: Path, images: int = 2, side: int = 10, channels: int = 3) 
     return root
 
 
+def scan(root: Path | str, **options: Any) -> Scan:
+    """The files of an image folder; `options` are keys of `dataset`."""
+    return scan_folder(DatasetConfig(name="image_folder", root=str(root), **options))
+
+
+def square(side: int | None) -> Resize | None:
+    return None if side is None else Resize(side, side)
+
+
 def load(root: Path, resize: int | None = None) -> Pixels:
-    found = scan(str(root))
-    return decode(found, image_shape(found, resize), resize)
+    found = scan(root)
+    return decode(found, image_shape(found, square(resize)), square(resize))

@@ -1,0 +1,169 @@
+"""Where in a folder the training and the test images lie, and what to type where that is not clear."""
+
+import os
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from hiddenmix.config import UserError, show
+from hiddenmix.data.image_files import EXTENSIONS, unreadable
+from hiddenmix.data.leftovers import is_leftover
+
+LAYOUT = "expected: train/<class>/* and test/<class>/* with the same two or more classes"
+_FIFTH = "dataset.test_fraction=0.2 to hold out a fifth of each class"
+_TEST = ("test", "val", "dev", "eval", "holdout")  # what names of test folders hold, best first
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which folders below the root hold the classes."""
+
+    train: str
+    """Empty where the root itself holds the classes."""
+
+    test: str | None
+    """None where a part of the images is held out."""
+
+
+def find(root: str, train: str | None, test: str | None, held_out: bool) -> Layout:
+    """The layout of `root`, by the folders' names that the user gave, if any.
+
+    `held_out`: the test images are a part of the training images. Raises `UserError`, which says what is
+    there and which option takes it.
+    """
+    if not Path(root).is_dir():
+        raise _no_folder(root)
+    if held_out:
+        return _one_folder(root, train)
+    first, second = train or "train", test or "test"
+    lacking = [name for name in (first, second) if not _is_folder(root, name)]
+    if not lacking:
+        if os.path.samefile(f"{root}{os.sep}{first}", f"{root}{os.sep}{second}"):  # noqa: PTH121
+            raise UserError(
+                f"dataset.test={show(second)} is the folder of the training images\n"
+                f"  set another one, or {_FIFTH}"
+            )
+        return Layout(first, second)
+    there = folders(root)
+    said = f"holds {show([f'{name}/' for name in there])}" if there else "holds no folders"
+    raise UserError(
+        f"dataset.root={show(root)} has no folder {show(lacking[0])}/, it {said}\n"
+        f"  {_advice(root, there, train, test)}"
+    )
+
+
+def _one_folder(root: str, train: str | None) -> Layout:
+    if train is not None:
+        if not _is_folder(root, train):
+            there = [f"{name}/" for name in folders(root)]
+            raise UserError(
+                f"dataset.train={show(train)} is no folder of dataset.root={show(root)}\n"
+                f"  it holds: {show(there)}"
+            )
+        return Layout(train, None)
+    if _is_folder(root, "train") and folders(f"{root}{os.sep}train"):
+        test = _test_folder(folders(root))
+        if test is not None:
+            raise UserError(
+                f"dataset.test_fraction is not needed: dataset.root={show(root)} has train/ and "
+                f"{show(test)}/\n  leave it away{_unless('test', test)}, or add dataset.train=train to "
+                "divide that folder"
+            )
+        return Layout("train", None)
+    return Layout("", None)
+
+
+def folders(place: str) -> list[str]:
+    """The names of a folder's folders, sorted, without hidden ones and leftovers. Raises `UserError`."""
+    try:
+        with os.scandir(place) as entries:
+            return sorted(
+                entry.name
+                for entry in entries
+                if is_folder(entry) and not is_leftover(entry.name, folder=True)
+            )
+    except OSError as error:
+        raise unreadable(Path(place).name, error) from error
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_folder(root: str, name: str) -> bool:
+    return os.path.isdir(f"{root}{os.sep}{name}")  # noqa: PTH112 - False for a link to itself
+
+
+def _no_folder(root: str) -> UserError:
+    path = Path(root)
+    if path.suffix.lower() == ".npz" and path.exists():
+        return UserError(f"dataset.root={show(root)} is no folder of images\n  add dataset=arrays")
+    if path.exists():
+        return UserError(f"dataset.root={show(root)} is a file\n  unpack it; {LAYOUT}")
+    names = folders(str(path.parent)) if path.parent.is_dir() else []
+    near = get_close_matches(path.name, names, 1)
+    advice = f"set {typed('dataset.root', str(path.parent / near[0]))}" if near else LAYOUT
+    return UserError(f"dataset.root={show(root)} does not exist\n  {advice}")
+
+
+def _test_folder(names: list[str]) -> str | None:
+    """The likeliest test folder among `names`."""
+    for mark in _TEST:
+        for name in names:
+            if mark in name.casefold() and "train" not in name.casefold():
+                return name
+    return None
+
+
+def _train_folder(names: list[str]) -> str | None:
+    return next((name for name in names if "train" in name.casefold()), None)
+
+
+def _advice(root: str, there: list[str], train: str | None, test: str | None) -> str:
+    """What to type for a root without both folders, which holds the folders `there`."""
+    first = train or ("train" if "train" in there else _train_folder(there))
+    second = test or ("test" if "test" in there else _test_folder(there))
+    if first in there and second in there:
+        keys = [_unless("train", str(first)), _unless("test", str(second))]
+        return f"add{' and'.join(key for key in keys if key)}"
+    if first in there and first is not None:
+        return f"add{_unless('train', first)} {_FIFTH}"
+    deeper, at = root, there
+    for _ in range(4):
+        if _train_folder(at) is not None and deeper != root:
+            return f"set {typed('dataset.root', deeper)}"
+        if len(at) != 1:
+            break
+        deeper = str(Path(deeper) / at[0])
+        at = folders(deeper)
+    above = Path(root).absolute().parent
+    if _train_folder([Path(root).absolute().name]) and _test_folder(folders(str(above))):
+        return f"set {typed('dataset.root', str(Path(root).parent))}"
+    if len(at) > 1 and all(_holds_image(f"{deeper}{os.sep}{name}") for name in at):
+        start = f"set {typed('dataset.root', deeper)} and" if deeper != root else "add"
+        return f"{start} {_FIFTH}"
+    return LAYOUT
+
+
+def _unless(key: str, name: str) -> str:
+    """What to type for a folder, nothing where it is the default one."""
+    return "" if name == key else f" {typed(f'dataset.{key}', name)}"
+
+
+def typed(key: str, value: str) -> str:
+    """`key=value` as a shell and Hydra take it."""
+    if re.fullmatch(r"[\w./-]+", value):
+        return f"{key}={value}"
+    return "\"{}='{}'\"".format(key, value.replace("'", "\\'"))
+
+
+def _holds_image(place: str) -> bool:
+    try:
+        with os.scandir(place) as entries:
+            return any(entry.name.lower().endswith(EXTENSIONS) for entry in entries)
+    except OSError:
+        return False
