@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hiddenmix.mixing import (
         Draw,
+        cutmix,
         draw,
         mix,
         mixed_cross_entropy,
+        mixed_loss,
         mixed_targets,
         mixing_at,
     )
@@ -27,10 +29,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Draw",
     "__version__",
+    "cutmix",
     "draw",
     "mix",
     "mixable_layers",
     "mixed_cross_entropy",
+    "mixed_loss",
     "mixed_targets",
     "mixing_at",
     "results",

@@ -14,23 +14,44 @@ The functions are pure and take the draw as an argument; the drawing stands apar
 branches, B the batch size.
 """
 
-from hiddenmix.mixing.draws import BRANCHES, Draw, draw, draw_partners, draw_weights
+from hiddenmix.mixing.boxes import cut_branches, cutmix
+from hiddenmix.mixing.draws import (
+    BRANCHES,
+    OPERATIONS,
+    Draw,
+    branches_of,
+    draw,
+    draw_centres,
+    draw_partners,
+    draw_weights,
+)
 from hiddenmix.mixing.hooks import LayerMixing, branch_maps, mixing_at
-from hiddenmix.mixing.losses import branch_cross_entropy, mixed_cross_entropy, mixed_targets
+from hiddenmix.mixing.losses import (
+    branch_cross_entropy,
+    mixed_cross_entropy,
+    mixed_loss,
+    mixed_targets,
+)
 from hiddenmix.mixing.operations import mix, mix_branches
 
 __all__ = [
     "BRANCHES",
+    "OPERATIONS",
     "Draw",
     "LayerMixing",
     "branch_cross_entropy",
     "branch_maps",
+    "branches_of",
+    "cut_branches",
+    "cutmix",
     "draw",
+    "draw_centres",
     "draw_partners",
     "draw_weights",
     "mix",
     "mix_branches",
     "mixed_cross_entropy",
+    "mixed_loss",
     "mixed_targets",
     "mixing_at",
 ]

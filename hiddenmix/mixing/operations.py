@@ -12,13 +12,34 @@ from hiddenmix.mixing.draws import Draw
 def mix(maps: Tensor, draw: Draw) -> Tensor:
     """Mixed maps z[i] = sum_b w_b[i] maps[index_b[i]], shape and layout of `maps` [B, ...].
 
-    A new tensor; `maps` is not written to. Raises `ValueError` where the draw has another batch size.
+    A new tensor; `maps` is not written to. Raises `TypeError` for whole numbers, `ValueError` where the
+    draw has another batch size, lies on another device, or is one of CutMix.
     """
-    if draw.index.shape[1] != len(maps):
-        raise ValueError(f"the draw is for {draw.index.shape[1]} samples, the map has {len(maps)}")
+    if draw.centres is not None:
+        raise ValueError("hiddenmix: a draw of operation=cutmix is for `cutmix`, not for `mix`")
+    check_maps(maps, draw)
     weights = draw.weights.to(maps.dtype).expand(draw.index.shape)
     mixed: Tensor = _Mix.apply(maps, weights, draw.index)
     return mixed
+
+
+def check_maps(maps: Tensor, draw: Draw, what: str = "the tensor") -> None:
+    """Raise where `maps`, called `what`, cannot be mixed with `draw`. Reads no values."""
+    if not (maps.is_floating_point() or maps.is_complex()):
+        raise TypeError(
+            f"hiddenmix: {what} holds {maps.dtype}, which cannot be mixed; convert it to floating point"
+        )
+    batch = draw.index.shape[1]
+    if maps.dim() == 0 or len(maps) != batch:
+        raise ValueError(
+            f"hiddenmix: the draw is for {batch} samples, {what} is {list(maps.shape)}: its first "
+            "dimension is not that batch"
+        )
+    if draw.index.device != maps.device:
+        raise ValueError(
+            f"hiddenmix: the draw lies on {draw.index.device}, {what} on {maps.device}; "
+            "call draw.to(device)"
+        )
 
 
 class _Mix(torch.autograd.Function):

@@ -209,11 +209,11 @@ class Training:
         weights = batch.weights
         unmixed = [(images, labels)]
         if batch.partners is not None:
-            draw = mixing.Draw(weights, batch.partners)
+            draw = mixing.Draw.unchecked(weights, batch.partners)
             self._hooks.arm(layer, lambda maps: mixing.mix(maps, draw))
             logits = self._compiled(images)
             self._hooks.disarm()
-            loss = mixing.mixed_cross_entropy(logits, labels, draw)
+            loss = mixing.branch_cross_entropy(logits, labels[draw.index], weights)
         else:
             unmixed += [self._images_and_labels(batch, row) for row in range(1, len(batch.order))]
             others = [
