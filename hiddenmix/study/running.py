@@ -8,7 +8,7 @@ from rich.console import Console
 
 from hiddenmix.config import Config, layers
 from hiddenmix.study import failures as failure_room
-from hiddenmix.study.announcement import announce, warn_of_disguises
+from hiddenmix.study.announcement import announce, warn_of_layers
 from hiddenmix.study.cell_training import CellError, train_cell
 from hiddenmix.study.cells import data_title
 from hiddenmix.study.command import Run
@@ -95,7 +95,7 @@ def _run_study(
         display = Display(console, len(cells))
         data = [(loaded.whole(each.dataset), data_title(each)) for each in configs]
         announce(display, study, cells, device, data)
-        warn_of_disguises(display, plan)
+        warn_of_layers(display, plan)
         run = Run(command, device, display, interrupts, loaded.outside)
         failures = _train_all(cells, loaded, run)
         if seeds is not None and (failures or look(study, plan, display)):
