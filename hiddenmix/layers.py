@@ -1,19 +1,36 @@
-"""`python -m hiddenmix.layers model=...`: the layers at which a network can be mixed."""
+"""`python -m hiddenmix.layers model=...`: the layers at which mixing a network makes sense."""
 
+import json
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 from hydra import compose, initialize_config_dir
-from rich.console import Console
-from rich.table import Table
+from tabulate import tabulate
 
-from hiddenmix.config import Config, check_meaning, config_folder, from_hydra, register
+from hiddenmix.config import (
+    Config,
+    UserError,
+    check_meaning,
+    config_folder,
+    from_hydra,
+    register,
+    show,
+)
 from hiddenmix.terminal import VERSION, guarded
 
-USAGE = """usage: python -m hiddenmix.layers [model=...] [dataset=...] [key=value ...]
+USAGE = """usage: python -m hiddenmix.layers [--all] [--json] [model=...] [dataset=...] [key=value ...]
 
-Lists the layers at which `layer=` can mix a network, with the shape of their output for the images
-of the data set (default: model=cnn dataset=digits), and marks those where mixing the map is image
-mixup in disguise, because the network is affine up to there."""
+Lists the stages of a network (default: model=cnn dataset=digits): layers through which the whole image
+passes (cuts), each once, where mixing is no image mixup in disguise. Beside each stand its depth
+(products with weights on the longest way from the image), the shape of its map, and the share of the
+network's parameters up to it. The last line is the sweep over them, for `python -m hiddenmix.train -m`.
+
+  --all    every layer, with what speaks against each one that is no stage: in disguise (affine up to
+           there), bypassed (with the share of the difference between two images that is left in the
+           logits where both have the mean of their maps there), the same as another, finer than a
+           stage, or not to be mixed at all
+  --json   the same as JSON"""
 
 
 def main() -> int:
@@ -26,25 +43,78 @@ def main() -> int:
 
 
 def _run() -> int:
+    flags = {each for each in sys.argv[1:] if each.startswith("-")}
+    if unknown := sorted(flags - {"--all", "--json"}):
+        raise UserError(
+            f"{show(unknown[0])} is no flag of layers\n  allowed: --all, --json, --help"
+        )
+    overrides = [each for each in sys.argv[1:] if each not in flags]
     register()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = from_hydra(compose(config_name="config", overrides=sys.argv[1:]))
+        config = from_hydra(compose(config_name="config", overrides=overrides))
     check_meaning([config])
-    _print(config)
+    print(_text(config, everything="--all" in flags, as_json="--json" in flags))  # noqa: T201
     return 0
 
 
-def _print(config: Config) -> None:
+def _text(config: Config, *, everything: bool, as_json: bool) -> str:
     from hiddenmix.data import describe
-    from hiddenmix.networks import layers_of
+    from hiddenmix.networks import reasons, stages, survey_of
     from hiddenmix.study import model_name
 
-    description = describe(config.dataset)
-    table = Table("layer", "output", "", title=f"{model_name(config)}: layers that can be mixed")
-    for layer in layers_of(config.model, description.shape, description.classes):
-        note = "image mixup in disguise" if layer.disguise else ""
-        table.add_row(layer.name, "x".join(map(str, layer.shape)), note)
-    Console(highlight=False).print(table)
+    data = describe(config.dataset)
+    survey = survey_of(config.model, data.shape, data.classes, left=everything)
+    chosen = [survey.layers[0], *stages(survey.layers)]
+    against = reasons(survey.layers)
+    rows: list[dict[str, Any]] = [
+        {
+            "layer": layer.name,
+            "depth": layer.depth,
+            "shape": list(layer.shape),
+            "parameters_below": layer.below,
+            "cut": layer.cut,
+            "disguise": layer.disguise,
+            "affine_in_evaluation": layer.affine,
+            "left": layer.left,
+            "same_as": layer.same_as,
+            "reason": against.get(layer.name),
+        }
+        for layer in (survey.layers if everything else chosen)
+    ]
+    sweep = "layer=" + ",".join(layer.name for layer in chosen)
+    name = model_name(config)
+    if as_json:
+        refused = survey.refused if everything else {}
+        content = {"model": name, "shape": list(data.shape), "classes": data.classes}
+        content |= {"stages": [layer.name for layer in chosen[1:]], "sweep": sweep}
+        return json.dumps({**content, "layers": rows, "not_mixable": refused}, indent=2)
+    size = "x".join(map(str, data.shape))
+    head = (
+        f"{name}, {size} images, {data.classes} classes: {len(chosen) - 1} stages among "
+        f"{len(survey.layers) - 1} layers that can be mixed"
+    )
+    head += "" if everything else " (--all lists them)"
+    return "\n".join([head, "", _table(rows, survey.refused if everything else {}), "", sweep])
+
+
+def _table(rows: Sequence[dict[str, Any]], refused: dict[str, str]) -> str:
+    lines = [
+        [
+            row["layer"],
+            row["depth"],
+            "x".join(map(str, row["shape"])),
+            f"{100 * row['parameters_below']:.1f} %",
+            row["reason"] or "",
+        ]
+        for row in rows
+    ]
+    lines += [[name, "", "", "", f"cannot be mixed: {why}"] for name, why in refused.items()]
+    headers = ["layer", "depth", "map", "parameters up to it", "against it"]
+    if not any(line[-1] for line in lines):
+        headers, lines = headers[:-1], [line[:-1] for line in lines]
+    align = ("left", "right", "left", "right", "left")[: len(headers)]
+    text: str = tabulate(lines, headers, tablefmt="simple", colalign=align, disable_numparse=True)
+    return text
 
 
 if __name__ == "__main__":

@@ -1,80 +1,21 @@
-"""Which layers of a network can be mixed, and where mixing is image mixup in disguise."""
+"""The layers of the network that a configuration describes, looked for once in a process."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hiddenmix.config import ConfigError, ModelConfig, UserError
 from hiddenmix.networks.building import build
+from hiddenmix.networks.stages import stages
+from hiddenmix.networks.survey import Layer, Survey, shares_left, survey
 from hiddenmix.randomness import default_generators
 from hiddenmix.system import physical_memory
 from hiddenmix.terminal import clean
 
-
-@dataclass(frozen=True)
-class Layer:
-    """A place where a network can be mixed."""
-
-    name: str
-    """Dotted submodule name, or `input`."""
-
-    shape: tuple[int, ...]
-    """Shape of its output without the batch dimension."""
-
-    disguise: bool
-    """Whether the map up to here is affine, so that mixing here is image mixup in disguise."""
-
-
-def mixable_layers(network: nn.Module, shape: tuple[int, int, int]) -> list[Layer]:
-    """The layers of `network` that run exactly once in a forward pass and return one batch tensor.
-
-    One forward pass in evaluation mode, on three Gaussian images x, x' and 0.3 x + 0.7 x' of `shape`
-    (C, H, W), both finds the layers and tests numerically whether h(sum w x) = sum w h(x) holds. The
-    training mode comes back afterwards. Raises `UserError` where the network refuses the shape.
-    """
-    generator = torch.Generator().manual_seed(0)
-    pair = torch.randn(2, *shape, generator=generator)
-    images = torch.cat([pair, 0.3 * pair[:1] + 0.7 * pair[1:]])
-    images = images.to(next(network.parameters()).device)
-    found: dict[str, list[Layer | None]] = {}
-
-    def listen(name: str) -> None:
-        def hook(module: nn.Module, args: object, output: object) -> None:
-            found.setdefault(name, []).append(_layer(name, output))
-
-        handles.append(network.get_submodule(name).register_forward_hook(hook))
-
-    handles: list[torch.utils.hooks.RemovableHandle] = []
-    training = network.training
-    try:
-        for name, _ in network.named_modules():
-            if name:
-                listen(name)
-        network.eval()
-        with torch.no_grad():
-            network(images)
-    except (RuntimeError, ValueError, AssertionError) as error:
-        size = "x".join(map(str, shape))
-        reason = str(error).splitlines()[0]
-        raise UserError(f"the network does not accept {size} images\n  {reason}") from error
-    finally:
-        for handle in handles:
-            handle.remove()
-        network.train(training)
-    order = [Layer("input", shape, False)]
-    once = [results[0] for results in found.values() if len(results) == 1]
-    return order + [layer for layer in once if layer is not None]
-
-
-def _layer(name: str, output: object) -> Layer | None:
-    if not isinstance(output, Tensor) or not output.is_floating_point() or len(output) != 3:
-        return None
-    first, second, mixed = output.double().unbind()
-    distance = (0.3 * first + 0.7 * second - mixed).abs().max()
-    # float32 rounding through a deep affine stack stays far below 1e-4 of the map's own range.
-    scale = (first - second).abs().max()
-    return Layer(name, tuple(output.shape[1:]), bool(distance <= 1e-4 * scale))
+_Key = tuple[str, tuple[int, int, int], int]
+_FOUND: dict[_Key, Survey] = {}
+_LEFT: dict[tuple[_Key, str], float] = {}
 
 
 def check_layers(names: list[str], available: list[Layer]) -> list[Layer]:
@@ -82,39 +23,68 @@ def check_layers(names: list[str], available: list[Layer]) -> list[Layer]:
     by_name = {layer.name: layer for layer in available}
     for name in names:
         if name not in by_name:
-            stages = [key for key in by_name if "." not in key] or list(by_name)
-            if "." in name or name in {key.split(".")[0] for key in by_name}:
-                stages = list(by_name)
-            text = ", ".join(["none", *stages[:60]]) + ("\u2026" if len(stages) > 60 else "")
-            if "." in name:
+            inside = "." in name or any(key.startswith(f"{name}.") for key in by_name)
+            shown = [layer.name for layer in available if inside or "." not in layer.name]
+            if not inside:
+                shown += [layer.name for layer in stages(available) if "." in layer.name]
+            text = ", ".join(["none", *shown[:60]]) + ("\u2026" if len(shown) > 60 else "")
+            if inside:
                 text += " (what runs once in a pass and returns one map)"
             raise ConfigError("layer", name, text)
     return [by_name[name] for name in names]
 
 
-_FOUND: dict[tuple[str, tuple[int, int, int], int], list[Layer]] = {}
-
-
 def layers_of(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> list[Layer]:
     """`mixable_layers` of the network that `build` makes, looked for once in a process.
 
-    Raises `UserError` where it cannot be built for images of `shape` (C, H, W), or needs more memory
-    than this machine has.
+    Raises `UserError` where it cannot be built for images of `shape` (C, H, W), needs more memory than
+    this machine has, or does not return logits [B, classes].
     """
+    return survey_of(model, shape, classes).layers
+
+
+def survey_of(
+    model: ModelConfig, shape: tuple[int, int, int], classes: int, *, left: bool = False
+) -> Survey:
+    """`layers_of`, and why the other submodules cannot be mixed; `left` as in `mixable_layers`."""
     key = repr(model), shape, classes
-    if key not in _FOUND:
-        _FOUND[key] = _find_layers(model, shape, classes)
+    if left or key not in _FOUND:
+        _check_memory(model, shape, classes)
+        found = survey(_made(model, shape, classes), shape, left=left)
+        if found.output != (classes,):
+            raise UserError(
+                f"the network returns {found.output_text} where it trains\n"
+                f"  allowed: logits, one tensor [batch, {classes}] for {classes} classes"
+            )
+        _FOUND[key] = found
     return _FOUND[key]
 
 
-def _find_layers(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> list[Layer]:
+def bypassed(
+    model: ModelConfig, shape: tuple[int, int, int], classes: int, names: Sequence[str]
+) -> dict[str, float]:
+    """Those of the layers `names` that images flow past, and the share of the difference between two
+    images' logits that is left where both have the mean of their maps there."""
+    key = repr(model), shape, classes
+    past = [
+        layer.name
+        for layer in layers_of(model, shape, classes)
+        if layer.name in names and not layer.cut
+    ]
+    if unknown := [name for name in past if (key, name) not in _LEFT]:
+        found = shares_left(_made(model, shape, classes), shape, unknown)
+        _LEFT.update({(key, name): share for name, share in found.items()})
+    return {name: _LEFT[key, name] for name in past}
+
+
+def _check_memory(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> None:
     try:
         with torch.device("meta"):  # counts the weights without making them
             network = build(model, shape, classes)
+    except NotImplementedError:
+        return  # one that looks at the values of tensors as it is built, such as torchvision's RegNets
     except (AssertionError, RuntimeError, ValueError) as error:
-        size = "x".join(map(str, shape))
-        reason = clean(error, 500)
-        raise UserError(f"this network cannot be built for {size} images\n  {reason}") from error
+        raise _refusal(shape, error) from error
     # Weights, their gradients and the optimizer's averages.
     need = 3 * sum(value.nbytes for value in network.state_dict().values())
     have = physical_memory()
@@ -123,6 +93,13 @@ def _find_layers(model: ModelConfig, shape: tuple[int, int, int], classes: int) 
             f"this network needs {need / 2**30:,.0f} GiB of memory to train, this machine has "
             f"{have / 2**30:,.0f}\n  choose a smaller one, such as model.width=64"
         )
+
+
+def _made(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> nn.Module:
     with default_generators(0, "init"):
-        network = build(model, shape, classes)
-    return mixable_layers(network, shape)
+        return build(model, shape, classes)
+
+
+def _refusal(shape: tuple[int, int, int], error: Exception) -> UserError:
+    size = "x".join(map(str, shape))
+    return UserError(f"this network cannot be built for {size} images\n  {clean(error, 500)}")

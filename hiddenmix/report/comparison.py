@@ -33,7 +33,7 @@ TABLE = (
     *("shift_gain_mean", "shift_gain_low", "shift_gain_high", "shift_p_value"),
     *("shift_p_permutation", "shift_gain_n", "loss_mean", "seconds_mean", "images_per_second_mean"),
     *("epochs", "parameters", "train_size", "test_size", "seeds", "setting", "baseline", "plain"),
-    *("two_images", "disguised"),
+    *("two_images", "disguised", "bypassed"),
 )
 """Columns of `settings_table`. Accuracies, gains and ECE are fractions, NLL and loss nats, times
 seconds; `unpaired` lists the seeds that no comparison with the baseline could use. `gain` is over
@@ -82,11 +82,15 @@ def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
 
 def first_hidden_layer(rows: pd.DataFrame) -> str | None:
     """The layer that the paper's claim is judged on: the lowest single hidden layer among `rows` (of
-    `settings_table`, of one network) that is no image mixup in disguise, as its results record."""
+    `settings_table`, of one network) that is no image mixup in disguise and that no part of an image
+    flows past, as its results record."""
     hidden = [
         row["layer"]
         for _, row in rows.iterrows()
-        if row["layer"] not in (PLAIN, INPUT) and "+" not in row["layer"] and not row["disguised"]
+        if row["layer"] not in (PLAIN, INPUT)
+        and "+" not in row["layer"]
+        and not row["disguised"]
+        and not row["bypassed"]
     ]
     return min(hidden, key=layer_rank, default=None)
 
@@ -113,7 +117,7 @@ def settings_table(results: pd.DataFrame, settings: Collection[str] | None = Non
         row["p_holm"] = p
     table = pd.DataFrame(rows, columns=list(TABLE), dtype=object)
     texts = {"dataset", "model", "layer", "mode", "unpaired", "variant", "title", "seeds"}
-    texts |= {"setting", "baseline", "plain", "two_images", "disguised"}
+    texts |= {"setting", "baseline", "plain", "two_images", "disguised", "bypassed"}
     whole = {"n", "epochs", "parameters", "train_size", "test_size"}
     numbers = {name: "int64" if name in whole else "float64" for name in TABLE if name not in texts}
     return table.astype(numbers)
@@ -132,7 +136,7 @@ def _row(
     same = ("dataset", "title", "model", "layer", "mode", "alpha", "epochs", "parameters")
     keys = (*same, "train_size", "test_size", "setting", "baseline", "plain", "two_images")
     row: dict[str, Any] = {key: first[key] for key in keys}
-    row["disguised"] = "+".join(first["disguised"])
+    row |= {key: "+".join(first[key]) for key in ("disguised", "bypassed")}
     row |= {"n": len(group), "seeds": " ".join(map(str, sorted(group["seed"]))), "unpaired": ""}
     for metric in ("accuracy", "nll", "ece"):
         row |= _interval(metric, group[metric])

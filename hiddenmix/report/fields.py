@@ -30,7 +30,7 @@ COLUMNS = (
     *("accuracy", "balanced_accuracy", "nll", "ece", "loss", "seconds", "images_per_second"),
     *("validation_accuracy", "validation_nll", "class_right", "class_count"),
     *("shift", "shift_nll", "adversarial", "outside", "outside_nll", "evaluated", "calibration"),
-    *("disguised", "digest", "leaks", "classes", "predictions"),
+    *("disguised", "bypassed", "digest", "leaks", "classes", "predictions"),
     *("environment", "config", "command"),
 )
 """Columns of `Study.cells`: result.json's fields, `test`, `train`, `validation` and `data` unfolded.
@@ -162,6 +162,7 @@ def cell_row(found: dict[str, Any], folder: str, problems: list[str]) -> dict[st
         "outside_nll": _conditions(found.get("outside"), "nll", math.inf, folder, problems),
         "evaluated": mapping(found.get("evaluated")),
         "disguised": _texts(found.get("disguised")),
+        "bypassed": _texts(list(mapping(found.get("bypassed")))),
         "digest": _string(found, "data.digest"),
         "leaks": {
             clean(key): int(value)

@@ -89,7 +89,8 @@ def _hardware(environment: Mapping[str, Any]) -> str:
     return f"{device} ({threads} threads)" if device == "cpu" else str(device)
 
 
-def warn_of_disguises(display: Display, plan: Plan) -> None:
+def warn_of_layers(display: Display, plan: Plan) -> None:
+    """Name what mixing at the requested layers is, where it is not what one may think."""
     warned = set()
     for config in plan.requested.values():
         names = [name for name in layers(config) if name not in ("none", "input")]
@@ -105,3 +106,15 @@ def warn_of_disguises(display: Display, plan: Plan) -> None:
                     f"warning: layer={layer.name} is image mixup in disguise: up to there the "
                     "network is affine, so mixing its map equals mixing the image"
                 )
+            elif layer.affine:
+                display.say(
+                    f"warning: layer={layer.name} is image mixup but for the batch's statistics: up to "
+                    "there the network is affine in evaluation mode"
+                )
+        shape, classes = description.shape, description.classes
+        for name, left in networks.bypassed(config.model, shape, classes, names).items():
+            display.say(
+                f"warning: layer={name} is bypassed: the unmixed image flows past it while its label is "
+                f"mixed; with both maps equal there, {left:.2f} of the difference between two images is "
+                "left in the logits (python -m hiddenmix.layers lists layers that take it whole)"
+            )

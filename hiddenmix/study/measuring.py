@@ -87,7 +87,7 @@ def finished_result(network: nn.Module, data: Data, run: Run, saver: Saver) -> d
         "title": data_title(config),
         "model": model_name(config),
         "layer": "+".join(layers(config)),
-        "disguised": disguised(config, data),
+        **layers_in_doubt(config, data),
         "mode": mixing_keys[0],
         "alpha": mixing_keys[1],
         "seed": config.seed,
@@ -130,11 +130,17 @@ def finished_result(network: nn.Module, data: Data, run: Run, saver: Saver) -> d
     }
 
 
-def disguised(config: Config, data: Data) -> list[str]:
-    """Those of the setting's layers where mixing is image mixup in disguise."""
+def layers_in_doubt(config: Config, data: Data) -> dict[str, Any]:
+    """Those of the setting's layers where mixing is image mixup in disguise, and those that images flow
+    past, with the share of the difference between two of them that is left in the logits."""
     shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
-    available = networks.layers_of(config.model, shape, len(data.classes))
-    return [layer.name for layer in available if layer.disguise and layer.name in layers(config)]
+    classes, names = len(data.classes), layers(config)
+    available = networks.layers_of(config.model, shape, classes)
+    left = networks.bypassed(config.model, shape, classes, names)
+    return {
+        "disguised": [each.name for each in available if each.disguise and each.name in names],
+        "bypassed": {name: round(share, 4) for name, share in left.items()},
+    }
 
 
 def about(cell: Cell, data: Data) -> dict[str, str]:

@@ -77,7 +77,8 @@ def batch_too_large(batch_size: int, images: int) -> ConfigError:
 def question_alone(configs: Sequence[Config]) -> tuple[list[Config], list[Config]]:
     """Those of `configs` that the study's question needs beside its baselines, and the others.
 
-    Of each data set and network that is the lowest hidden layer which is no image mixup in disguise.
+    Of each data set and network that is the lowest hidden layer which is a cut and no image mixup in
+    disguise.
     Raises `ConfigError` where there is none.
     """
     needed: list[Config] = []
@@ -87,7 +88,11 @@ def question_alone(configs: Sequence[Config]) -> tuple[list[Config], list[Config
     for group in groups.values():
         description = data_room.describe(group[0].dataset)
         available = layers_of(group[0].model, description.shape, description.classes)
-        honest = [each.name for each in available if not each.disguise and each.name != "input"]
+        honest = [
+            each.name
+            for each in available
+            if each.cut and not each.disguise and each.name != "input"
+        ]
         asked = [layers(config) for config in group]
         lowest = next((name for name in honest if [name] in asked), None)
         if lowest is None:

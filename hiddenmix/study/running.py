@@ -10,7 +10,7 @@ from rich.console import Console
 
 from hiddenmix import data as data_room
 from hiddenmix.config import Config, layers
-from hiddenmix.study.announcement import announce, warn_of_disguises
+from hiddenmix.study.announcement import announce, warn_of_layers
 from hiddenmix.study.cells import data_title
 from hiddenmix.study.command import Run
 from hiddenmix.study.devices import choose_device
@@ -104,7 +104,7 @@ def _run_study(
         display = Display(console, len(cells), max(number, 1))
         data = [(loaded.whole(each.dataset), data_title(each)) for each in configs]
         announce(display, study, cells, device, number, data)
-        warn_of_disguises(display, plan)
+        warn_of_layers(display, plan)
         run = Run(command, device, display, interrupts, loaded.outside)
         with _team(number, configs, loaded, run, display) as team:
             failures = _train_all(cells, team, display, interrupts)

@@ -196,22 +196,23 @@ def test_manifold_mixup_and_literal_branches_from_the_command_line(tmp_path: Pat
     assert result["validation"]["accuracy"] > 0
 
 
-def test_disguised_layer_warns(tmp_path: Path) -> None:
-    done = run(tmp_path, "layer=conv1.conv", "baseline=false", "repeats=1", *TINY)
+def test_a_layer_in_doubt_is_named_and_recorded(tmp_path: Path) -> None:
+    network = ("model=preact_resnet18", "model.width=2", "epochs=1", "batch_size=99")
+    doubtful = "layer=[conv1,layer1.0.norm1,layer1]"
+    done = run(tmp_path, doubtful, "baseline=false", "repeats=1", *network)
     assert done.returncode == 0, done.stderr
-    assert "layer=conv1.conv is image mixup in disguise" in done.stdout
-
-
-def test_layers_command() -> None:
-    done = run(Path.cwd(), "model=cnn", "dataset=cifar10", module="layers")
-    assert done.returncode == 0, done.stderr
-    row = next(line for line in done.stdout.splitlines() if "conv1.conv" in line)
-    assert "32x32x32" in row
-    assert "disguise" in row
-    refused = run(Path.cwd(), "model=nope", module="layers")
-    assert refused.returncode == 2
-    assert refused.stderr.splitlines()[0].startswith("model=nope is not allowed")
-    assert "preact_resnet18" in refused.stderr
+    lines = done.stdout.splitlines()
+    named = [line for line in lines if line.startswith("warning: layer=")]
+    assert [line.split()[1] for line in named] == [
+        *("layer=conv1", "layer=layer1.0.norm1", "layer=layer1.0.norm1")
+    ]
+    assert "is image mixup in disguise" in named[0]
+    assert "image mixup but for the batch's statistics" in named[1]
+    assert "is bypassed" in named[2]
+    [result] = results(tmp_path).values()
+    assert result["disguised"] == ["conv1"]
+    assert list(result["bypassed"]) == ["layer1.0.norm1"]
+    assert f"{result['bypassed']['layer1.0.norm1']:.2f} of the difference" in named[2]
 
 
 def test_help_and_composition_do_not_load_torch(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from hiddenmix.config.schema import (
     UserError,
 )
 from hiddenmix.networks.building import build
-from hiddenmix.networks.layers import check_layers, mixable_layers
+from hiddenmix.networks.layers import check_layers
 from hiddenmix.networks.preact_resnet18 import PreactBlock
+from hiddenmix.networks.survey import mixable_layers
 from hiddenmix.randomness import default_generators
 
 
@@ -56,9 +57,12 @@ def test_preact_resnet18_is_the_network_of_the_mixup_papers() -> None:
 
 def test_disguises_of_the_built_in_networks() -> None:
     cnn = mixable_layers(made(CnnConfig(), (1, 8, 8)), (1, 8, 8))
-    assert [layer.name for layer in cnn if layer.disguise] == ["conv1.conv", "conv1.norm"]
+    assert [layer.name for layer in cnn if layer.disguise] == ["conv1.conv"]
+    # BatchNorm sees another batch where the images are mixed.
+    assert [layer.name for layer in cnn if layer.affine] == ["conv1.conv", "conv1.norm"]
     resnet = mixable_layers(made(PreactResNet18Config(width=4), (3, 32, 32)), (3, 32, 32))
-    assert [layer.name for layer in resnet if layer.disguise] == ["conv1", "layer1.0.norm1"]
+    assert [layer.name for layer in resnet if layer.disguise] == ["conv1"]
+    assert [layer.name for layer in resnet if layer.affine] == ["conv1", "layer1.0.norm1"]
 
 
 def test_torchvision_resnet_layers() -> None:
@@ -66,7 +70,8 @@ def test_torchvision_resnet_layers() -> None:
     layers = mixable_layers(network, (3, 32, 32))
     by_name = {layer.name: layer for layer in layers}
     assert by_name["conv1"].disguise
-    assert by_name["bn1"].disguise
+    assert by_name["bn1"].affine
+    assert not by_name["bn1"].disguise
     assert not by_name["layer1"].disguise
     assert not by_name["layer2"].disguise
     # The stem for small images keeps their size.

@@ -143,14 +143,16 @@ def test_layers_stand_by_depth() -> None:
 
 
 def test_the_claim_is_judged_at_the_first_layer_that_is_no_image_mixup() -> None:
-    """Whether a layer is in disguise is what its results record, not its name."""
+    """Whether a layer is in disguise, or bypassed, is what its results record, not its name."""
 
-    def first(*rows: tuple[str, str]) -> str | None:
-        return first_hidden_layer(pd.DataFrame(rows, columns=["layer", "disguised"]))
+    def first(*rows: tuple[str, str, str]) -> str | None:
+        return first_hidden_layer(pd.DataFrame(rows, columns=["layer", "disguised", "bypassed"]))
 
-    assert first(("conv2", ""), ("conv1", ""), ("input", "")) == "conv1"
-    assert first(("conv1", "conv1"), ("layer2", ""), ("layer1", ""), ("none", "")) == "layer1"
-    assert first(("none", ""), ("input", ""), ("input+conv1", "")) is None
+    assert first(("conv2", "", ""), ("conv1", "", ""), ("input", "", "")) == "conv1"
+    disguised = [("conv1", "conv1", ""), ("layer2", "", ""), ("layer1", "", ""), ("none", "", "")]
+    assert first(*disguised) == "layer1"
+    assert first(("layer1.0.bn2", "", "layer1.0.bn2"), ("layer1", "", "")) == "layer1"
+    assert first(("none", "", ""), ("input", "", ""), ("input+conv1", "", "")) is None
 
 
 def test_an_empty_table(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""Of the layers that can be mixed, those at which it makes sense, and what speaks against each other."""
+
+from collections.abc import Sequence
+
+from hiddenmix.networks.survey import Layer
+
+_ENOUGH = 4
+"""Stages from which no deeper nested ones are shown."""
+
+
+def stages(layers: Sequence[Layer]) -> list[Layer]:
+    """Cuts in no disguise, each once, outermost first: as many levels of nesting as it takes for four.
+
+    In the order in which they run.
+    """
+    honest = [layer for layer in layers if layer.name != "input" and not _against(layer)]
+    deepest = max((layer.name.count(".") for layer in honest), default=0)
+    found: list[Layer] = []
+    for level in range(deepest + 1):
+        found = [layer for layer in honest if layer.name.count(".") <= level]
+        if len(found) >= _ENOUGH:
+            break
+    return found
+
+
+def reasons(layers: Sequence[Layer]) -> dict[str, str]:
+    """What speaks against mixing at each layer that is neither a stage nor the input, in words."""
+    chosen = {layer.name for layer in stages(layers)}
+    found = {}
+    for layer in layers:
+        if layer.name not in chosen and layer.name != "input":
+            found[layer.name] = _against(layer) or f"finer: inside {_parent(layer.name, chosen)}"
+    return found
+
+
+def _against(layer: Layer) -> str | None:
+    if layer.disguise:
+        return "image mixup in disguise: affine up to here"
+    if not layer.cut:
+        share = "" if layer.left is None else f": leaves {layer.left:.2f}"
+        return f"bypassed{share}"
+    if layer.affine:
+        return "image mixup but for the batch's statistics: affine in evaluation mode"
+    if layer.same_as is not None:
+        return f"same as {layer.same_as}: affine in between"
+    return None
+
+
+def _parent(name: str, chosen: set[str]) -> str:
+    above = name.split(".")[:-1]
+    while above and ".".join(above) not in chosen:
+        above.pop()
+    return ".".join(above or name.split(".")[:1])

@@ -1,0 +1,241 @@
+"""Which layers of a network can be mixed, and what mixing each of them comes to."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from hiddenmix.config import UserError
+from hiddenmix.networks.copying import copy_of, make_typical
+from hiddenmix.networks.graph import Place
+from hiddenmix.networks.passes import (
+    BATCH,
+    NOTHING,
+    Evaluated,
+    Trained,
+    evaluation_pass,
+    settle_statistics,
+    shares_pass,
+    train_passes,
+)
+from hiddenmix.terminal import clean
+
+_LAYERS_A_PASS = 16
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A place where a network can be mixed."""
+
+    name: str
+    """Dotted submodule name, or `input`."""
+
+    shape: tuple[int, ...]
+    """Shape of its output without the batch dimension."""
+
+    disguise: bool
+    """Whether the map up to here is affine as the network trains, so that mixing here is image mixup in
+    disguise. Dropout aside: with the same one, it would be."""
+
+    affine: bool = False
+    """Whether the map up to here is affine in evaluation mode: in training, the statistics of a batch
+    (BatchNorm) alone tell mixing here from image mixup."""
+
+    cut: bool = True
+    """Whether the whole image passes through here. Where it does not, unmixed parts of it flow past
+    the layer while its label is mixed."""
+
+    left: float | None = None
+    """Share of the difference between two images' logits that is left where both have the mean of their
+    maps here (weights ½); 0 at a cut, None where it was not measured."""
+
+    same_as: str | None = None
+    """The cut from which, or to which, the way is affine in evaluation mode, if there is a better known
+    one: mixing there is the same."""
+
+    depth: int = 0
+    """Products with weights (convolutions, linear maps) on the longest way from the image up to here."""
+
+    below: float = 0.0
+    """Share of the network's parameters up to here."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What there is to know of the layers of a network."""
+
+    layers: list[Layer]
+    """Those that can be mixed, `input` first, in the order in which they run."""
+
+    refused: dict[str, str]
+    """Why each other submodule cannot."""
+
+    output: tuple[int, ...] | None
+    """Shape of what the network returns without the batch dimension, None where it is not one tensor."""
+
+    output_text: str
+    """What the network returns, in words."""
+
+
+def mixable_layers(
+    network: nn.Module, shape: tuple[int, int, int], *, left: bool = False
+) -> list[Layer]:
+    """The layers of `network` that run exactly once in a forward pass and return one batch tensor.
+
+    Found by forward passes of a copy on Gaussian images of `shape` (C, H, W), in training mode (a
+    module that was put in evaluation mode within a training network stays there) and in evaluation
+    mode. `left` also measures what each bypassed layer leaves, which takes a pass for every 16 of them.
+    The network itself stays as it is. Raises `UserError` where it refuses the shape.
+    """
+    return survey(copy_of(network), shape, left=left).layers
+
+
+def survey(network: nn.Module, shape: tuple[int, int, int], *, left: bool = False) -> Survey:
+    """`mixable_layers`, and why the other submodules cannot be mixed. Changes `network`."""
+    images = _prepare(network, shape)
+    try:
+        trained = train_passes(network, images)
+        layers = _layers(network, images, trained)
+        if left:
+            rest = [layer.name for layer in layers if layer.left is None]
+            found = _shares(network, images, rest)
+            layers = [replace(each, left=found.get(each.name, each.left)) for each in layers]
+    except Exception as error:
+        raise _refusal(shape, error) from error
+    names = {layer.name for layer in layers}
+    refused = {
+        name: trained.unfit.get(name) or _unlisted(trained.runs.get(name, 0))
+        for name, _ in network.named_modules()
+        if name and name not in names
+    }
+    start = Layer("input", shape, False, left=0.0)
+    return Survey([start, *layers], refused, *trained.output)
+
+
+def _unlisted(runs: int) -> str:
+    if runs == 0:
+        return "does not run"
+    return "does not depend on the image" if runs == 1 else f"runs {runs} times"
+
+
+def shares_left(
+    network: nn.Module, shape: tuple[int, int, int], names: Sequence[str]
+) -> dict[str, float]:
+    """`Layer.left` of the layers `names`. Changes `network`."""
+    images = _prepare(network, shape)
+    try:
+        settle_statistics(network)
+        with torch.no_grad():
+            network(images)
+        return _shares(network, images, names)
+    except Exception as error:
+        raise _refusal(shape, error) from error
+
+
+def _prepare(network: nn.Module, shape: tuple[int, int, int]) -> Tensor:
+    make_typical(network)
+    if not network.training:
+        network.train()
+    own = [each for each in (*network.parameters(), *network.buffers()) if each.is_floating_point()]
+    images = torch.randn(BATCH, *shape, generator=torch.Generator().manual_seed(0))
+    return images.to(own[0].device, own[0].dtype) if own else images
+
+
+def _refusal(shape: tuple[int, int, int], error: Exception) -> UserError:
+    size = "x".join(map(str, shape))
+    first = str(error).splitlines()[0] if str(error) else ""
+    kind = (
+        ""
+        if isinstance(error, (RuntimeError, ValueError, AssertionError))
+        else f"{type(error).__name__}: "
+    )
+    return UserError(f"the network does not accept {size} images\n  {kind}{clean(first, 500)}")
+
+
+def _layers(network: nn.Module, images: Tensor, trained: Trained) -> list[Layer]:
+    fit = [name for name, runs in trained.runs.items() if runs == 1 and name in trained.affine]
+    places = trained.places or {}
+    chain = [name for name in fit if name in places and places[name].cut]
+    # Where autograd's graph ends before the image, numbers alone say what is a cut.
+    unknown = [name for name in fit if name not in places]
+    seen, left = _hold(network, images, fit, chain, unknown)
+    if not seen.sound:
+        # Something flows past without a gradient: numbers say what.
+        unknown = fit
+        seen, left = _hold(network, images, fit, [], unknown)
+    cuts = [name for name in fit if left.get(name, float(name not in chain)) < NOTHING]
+    if cuts != chain:
+        seen, _ = _hold(network, images, fit, cuts, [])
+    layers = []
+    for name in fit:
+        if seen.varies.get(name, False):
+            place = places.get(name, Place(False, 0, 0.0))
+            layer = Layer(
+                name,
+                trained.shapes[name],
+                disguise=trained.affine[name],
+                affine=seen.affine[name],
+                cut=name in cuts,
+                left=0.0 if name in cuts else None,
+                depth=place.depth,
+                below=place.below,
+            )
+            layers.append(layer)
+    return _with_equals(layers, seen.steps)
+
+
+def _hold(
+    network: nn.Module,
+    images: Tensor,
+    fit: Collection[str],
+    chain: Collection[str],
+    held: Sequence[str],
+) -> tuple[Evaluated, dict[str, float]]:
+    left: dict[str, float] = {}
+    for start in range(0, max(1, len(held)), _LAYERS_A_PASS):
+        some = held[start : start + _LAYERS_A_PASS]
+        seen = evaluation_pass(network, images, set(fit), set(chain), some)
+        left |= seen.held
+    return seen, left
+
+
+def held_constant(
+    network: nn.Module, shape: tuple[int, int, int], names: Sequence[str]
+) -> dict[str, float]:
+    """The share of the difference between two images' outputs that is left where the map of each layer
+    of `names` is held constant: 0 at a cut. Changes `network`.
+
+    The other way to find cuts: it knows nothing of graphs.
+    """
+    images = _prepare(network, shape)
+    settle_statistics(network)
+    with torch.no_grad():
+        network(images)
+    return _hold(network, images, fit=names, chain=[], held=names)[1]
+
+
+def _with_equals(layers: list[Layer], steps: dict[str, bool]) -> list[Layer]:
+    """Fills in `same_as`: within a run of cuts with affine ways in between, the best known one is the
+    outermost, and of several the first."""
+    runs: list[list[str]] = []
+    for layer in layers:
+        if layer.cut and not layer.affine:
+            if runs and steps.get(runs[-1][-1], False):
+                runs[-1].append(layer.name)
+            else:
+                runs.append([layer.name])
+    best = {name: min(run, key=lambda each: each.count(".")) for run in runs for name in run}
+    return [
+        replace(layer, same_as=best[layer.name])
+        if best.get(layer.name, layer.name) != layer.name
+        else layer
+        for layer in layers
+    ]
+
+
+def _shares(network: nn.Module, images: Tensor, names: Sequence[str]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for start in range(0, len(names), _LAYERS_A_PASS):
+        found |= shares_pass(network, images, names[start : start + _LAYERS_A_PASS])
+    return found
