@@ -8,58 +8,55 @@ import os
 import shlex
 import sys
 import traceback
-from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import TaskFunction
 from hydra.utils import get_original_cwd
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from hiddenmix.config import (
     Config,
     UserError,
     check_meaning,
-    compose_jobs,
     config_folder,
     from_hydra,
+    refuse_grid,
     register,
     show,
-    sweep_jobs,
 )
 from hiddenmix.system import start_server
 from hiddenmix.terminal import VERSION, guarded
 
-_BASIC = "hydra._internal.core_plugins.basic_"
-
 
 class Door(Callback):
-    """Stands before Hydra's own work: a wrong value is refused before Hydra makes a folder.
-
-    A sweep with Hydra's basic sweeper and launcher is run from here, whole: the data is loaded once,
-    baselines are shared, all of its values are checked before the first network trains. Callbacks
-    are Hydra's only way in at this point, and it lets nothing but `SystemExit` out of them.
-    """
+    """Stands before Hydra's own work: a wrong value is refused before Hydra makes a folder, or takes
+    the folder back. Hydra lets nothing but `SystemExit` out of a callback."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check a single run."""
-        _leave_on_error(lambda: _check([from_hydra(config)], load=True))
+
+        def action() -> None:
+            refuse_grid(config)
+            _check([from_hydra(config)])
+
+        _leave_on_error(action)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check every job of a sweep, and run them where no plugin is to do so."""
-        if not config.hydra.sweeper["_target_"].startswith(_BASIC):
-            return
-        jobs = _leave_on_error(lambda: compose_jobs(sweep_jobs(config)))
-        here = config.hydra.launcher["_target_"].startswith(_BASIC)
-        _leave_on_error(lambda: _check(jobs, load=here))
-        if here:
-            folder = Path(config.hydra.sweep.dir)
-            folder.mkdir(parents=True, exist_ok=True)
-            OmegaConf.save(config, folder / "multirun.yaml")
-            sys.exit(_leave_on_error(lambda: _run(jobs)))
+        """Remember what Hydra is about to make."""
+        _launcher().made = sys.modules[_launcher().__module__].Made(config)
+
+
+def _launcher() -> Any:
+    # Not at the top: Hydra runs the module of a plugin anew when it looks for plugins.
+    from hydra_plugins.hiddenmix_launcher import HiddenmixLauncher
+
+    return HiddenmixLauncher
 
 
 def _leave_on_error(action: Any) -> Any:
@@ -79,7 +76,7 @@ def _leave_on_error(action: Any) -> Any:
     return outcome[0]
 
 
-def _check(configs: list[Config], *, load: bool) -> None:
+def _check(configs: list[Config]) -> None:
     check_meaning(configs)
     if configs[0].workers != 1 and configs[0].device in ("auto", "cpu"):
         # While this process loads torch and the data, the one that workers come from does so too.
@@ -88,8 +85,13 @@ def _check(configs: list[Config], *, load: bool) -> None:
     from hiddenmix.study import check_requests, load_data
 
     check_requests(configs)
-    if load:
-        load_data(configs)
+    load_data(configs)
+
+
+def run_jobs(configs: list[Config]) -> int:
+    """All jobs of a sweep as one command; returns its exit code. Raises as `study.run` does."""
+    _check(configs)
+    return _run(configs)
 
 
 COMMAND = "HIDDENMIX_COMMAND"
@@ -140,6 +142,7 @@ def _check_flags() -> None:
 def main() -> None:
     """The command."""
     register()
+    _launcher().made, _launcher().code = None, 0
     application = hydra.main(
         version_base="1.3", config_path=str(config_folder()), config_name="config"
     )
@@ -152,8 +155,13 @@ def main() -> None:
         _check_text()
         _check_flags()
         os.environ[COMMAND] = shlex.join(sys.argv[1:])  # inherited by whatever a launcher starts
-        task(None)  # Hydra's decorator takes the configuration from argv
-        return 0
+        try:
+            task(None)  # Hydra's decorator takes the configuration from argv
+        except (UserError, HydraException, OmegaConfBaseException):
+            if (made := _launcher().made) is not None:
+                made.remove()
+            raise
+        return int(_launcher().code)
 
     sys.exit(guarded(command))
 

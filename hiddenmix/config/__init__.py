@@ -21,7 +21,7 @@ from hiddenmix.config.schema import (
     seeds,
     show,
 )
-from hiddenmix.config.sweeps import compose_jobs, sweep_jobs
+from hiddenmix.config.sweeps import compose_jobs, expand_jobs, refuse_grid
 
 __all__ = [
     "DATASETS",
@@ -41,11 +41,12 @@ __all__ = [
     "check_meaning",
     "compose_jobs",
     "config_folder",
+    "expand_jobs",
     "from_hydra",
     "from_plain",
     "layers",
+    "refuse_grid",
     "register",
     "seeds",
     "show",
-    "sweep_jobs",
 ]

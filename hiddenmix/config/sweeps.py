@@ -1,55 +1,109 @@
 """The jobs of a Hydra sweep, each as a checked configuration."""
 
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import fields
+from itertools import product
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hiddenmix.config.composition import from_hydra
-from hiddenmix.config.schema import Config
+from hiddenmix.config.schema import Config, UserError, show
+
+_VALUES = {field.name for field in fields(Config)} - {"dataset", "model", "optimizer"}
+"""Keys that hold a plain value, where the others name a file of `conf/`."""
+
+Compose = Callable[[list[str]], DictConfig]
+"""Composes the configuration of one job from its overrides."""
 
 
-def sweep_jobs(config: DictConfig) -> list[list[str]]:
-    """The overrides of each job of a sweep, the command line's before those of an experiment file."""
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+def expand_jobs(jobs: Sequence[list[str]], sweep: DictConfig, compose: Compose) -> list[list[str]]:
+    """`jobs`, and in the place of one whose experiment file brings a grid of its own, that grid.
+
+    Hydra reads the grid of a file that is named once. Of files that are swept over themselves
+    (`experiment=a,b`), it would drop the grids without a word.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    overrides = OverridesParser.create().parse_overrides([*params, *config.hydra.overrides.task])
-    [jobs] = BasicSweeper.split_arguments(overrides, None)
-    return jobs
+    parser = OverridesParser.create()
+    known = _params(sweep)
+    grids: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    expanded = []
+    for job in jobs:
+        overrides = parser.parse_overrides(job)
+        files = tuple(
+            text
+            for text, each in zip(job, overrides, strict=True)
+            if each.key_or_group not in _VALUES and "." not in each.key_or_group
+        )
+        if files not in grids:
+            own = _params(compose(list(files))) if files else {}
+            grids[files] = {
+                key: _values(key, text) for key, text in own.items() if key not in known
+            }
+        given = {each.get_key_element() for each in overrides}
+        grid = {key: values for key, values in grids[files].items() if key not in given}
+        expanded += [[*job, *more] for more in product(*grid.values())]
+    return expanded
 
 
-def compose_jobs(jobs: list[list[str]]) -> list[Config]:
+def refuse_grid(config: DictConfig) -> None:
+    """Raise `UserError` where one run is asked for, and an experiment file brings a grid."""
+    if grid := _params(config):
+        text = ", ".join(f"{key}={value}" for key, value in grid.items())
+        raise UserError(
+            f"the experiment file has a grid, of which one run takes nothing: {show(text)}\n"
+            "  add -m to train all of it"
+        )
+
+
+def _params(config: DictConfig) -> dict[str, str]:
+    """The grid in an experiment file, as key and text."""
+    found = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    return {str(key): str(value) for key, value in found.items()}
+
+
+def _values(key: str, text: str) -> list[str]:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    override = OverridesParser.create().parse_override(f"{key}={text}")
+    if not override.is_sweep_override():
+        return [f"{key}={text}"]
+    if not override.is_discrete_sweep():
+        raise UserError(
+            f"{key}={show(text)} has no end\n  allowed in a grid: values, range, choice"
+        )
+    return [f"{key}={each}" for each in override.sweep_string_iterator()]
+
+
+def compose_jobs(jobs: Sequence[list[str]], compose: Compose) -> list[Config]:
     """The configurations of a sweep's jobs. Composing takes Hydra 50 ms, ten times as long as setting
     a value, so jobs that differ in plain values alone share one composition."""
-    from hydra import compose
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import OverrideType
 
-    values = {field.name for field in fields(Config)} - {"dataset", "model", "optimizer"}
     parser = OverridesParser.create()
     composed: dict[tuple[str, ...], DictConfig] = {}
 
     def one(job: list[str]) -> DictConfig:
         overrides = parser.parse_overrides(job)
         plain = [
-            each.key_or_group in values
+            each.key_or_group in _VALUES
             and each.package is None
             and each.type is OverrideType.CHANGE
             for each in overrides
         ]
         rest = tuple(text for text, is_plain in zip(job, plain, strict=True) if not is_plain)
         if rest not in composed:
-            composed[rest] = compose(config_name="config", overrides=list(rest))
+            composed[rest] = compose(list(rest))
         config = deepcopy(composed[rest])
         try:
             for each, is_plain in zip(overrides, plain, strict=True):
                 if is_plain:
                     OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
         except OmegaConfBaseException:
-            return compose(config_name="config", overrides=job)  # raises with Hydra's explanation
+            return compose(job)  # raises with Hydra's explanation
         return config
 
     return [from_hydra(one(job)) for job in jobs]

@@ -106,6 +106,11 @@ def explain(error: BaseException) -> str:
         options = re.search(rf"Available options in '{re.escape(group)}':\n((?:\t.*\n?)*)", text)
         names = ", ".join(options.group(1).split()) if options else "see --help"
         return f"{group}={show(name)} is not allowed\n  allowed: {names}"
+    if "does not support sweep type" in text:
+        return (
+            "interval(...) is a range without an end to its values\n"
+            "  allowed in a sweep: values with commas, range(...), choice(...), glob(...)"
+        )
     if found := re.search(r"Ambiguous value for argument '([^=]+)=(.*)'", text):
         key, values = found.groups()
         return (

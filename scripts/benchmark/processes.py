@@ -115,13 +115,13 @@ def sweep(folder: str, overrides: list[str]) -> dict[str, Any]:
     command_line.guarded(lambda: 0)  # its settings come before torch
     import torch
 
-    from hiddenmix import data, evaluation, networks, train
+    from hiddenmix import config, data, evaluation, networks, train
     from hiddenmix.networks import layers
     from hiddenmix.study import cell_training, checkpoints, conclusion, measuring, tracking
     from hiddenmix.system import atomic
     from hiddenmix.training import loop
 
-    watch.watch(train, "compose_jobs", "configuration")
+    watch.watch(config, "compose_jobs", "configuration")
     for function in ("read", "prepare", "describe"):
         watch.watch(data, function, "data")
     watch.watch(networks, "build", "building networks")

@@ -128,6 +128,6 @@ def test_a_sweep_composes_its_jobs_as_hydra_would() -> None:
     ]
     register()
     with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-        found = compose_jobs(jobs)
+        found = compose_jobs(jobs, lambda job: compose("config", overrides=job))
         expected = [from_hydra(compose("config", overrides=job)) for job in jobs]
     assert found == expected
