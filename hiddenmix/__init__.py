@@ -7,12 +7,18 @@ Mixing in your own training loop::
         logits = network(images)
     loss = hiddenmix.mixed_cross_entropy(logits, labels, draw)
 
+Whole experiments, as `python -m hiddenmix.train` runs them, and the networks that they leave::
+
+    table = hiddenmix.run(["layer=conv1", "mode=triplet"], study="mine")
+    network = hiddenmix.load("outputs/mine/cells/" + table["cell"][0])
+
 The names load torch only when they are used, so that the report and `--help` start without it.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hiddenmix.config import UserError
     from hiddenmix.mixing import (
         Draw,
         cutmix,
@@ -25,12 +31,15 @@ if TYPE_CHECKING:
     )
     from hiddenmix.networks import mixable_layers
     from hiddenmix.report import results
+    from hiddenmix.study import load, run
 
 __all__ = [
     "Draw",
+    "UserError",
     "__version__",
     "cutmix",
     "draw",
+    "load",
     "mix",
     "mixable_layers",
     "mixed_cross_entropy",
@@ -38,7 +47,14 @@ __all__ = [
     "mixed_targets",
     "mixing_at",
     "results",
+    "run",
 ]
+
+_ROOMS = {
+    **{"UserError": "config", "mixable_layers": "networks", "results": "report"},
+    **{"load": "study", "run": "study"},
+}
+"""Where a name lies that is not of the room `mixing`."""
 
 __version__ = "0.1.0"
 
@@ -52,5 +68,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'hiddenmix' has no attribute {name!r}")
     from importlib import import_module
 
-    room = {"mixable_layers": "networks", "results": "report"}.get(name, "mixing")
+    room = _ROOMS.get(name, "mixing")
     return getattr(import_module(f"hiddenmix.{room}"), name)

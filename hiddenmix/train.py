@@ -89,7 +89,7 @@ def _check(configs: list[Config]) -> None:
 
 
 def run_jobs(configs: list[Config]) -> int:
-    """All jobs of a sweep as one command; returns its exit code. Raises as `study.run` does."""
+    """All jobs of a sweep as one command; returns its exit code. Raises as `study.run_command` does."""
     _check(configs)
     return _run(configs)
 
@@ -99,9 +99,9 @@ COMMAND = "HIDDENMIX_COMMAND"
 
 
 def _run(configs: list[Config], job: int = 0) -> int:
-    from hiddenmix.study import run
+    from hiddenmix.study import run_command
 
-    return run(configs, shlex.split(os.environ[COMMAND]), job)
+    return run_command(configs, shlex.split(os.environ[COMMAND]), job)
 
 
 def _task(config: DictConfig) -> None:

@@ -1,6 +1,6 @@
 """Typed configuration: schema, checks, Hydra in and plain dataclasses out. Imports no torch."""
 
-from hiddenmix.config.checks import allowed
+from hiddenmix.config.checks import allowed, check
 from hiddenmix.config.composition import config_folder, from_hydra, from_plain, register
 from hiddenmix.config.meaning import check_meaning
 from hiddenmix.config.schema import (
@@ -21,7 +21,7 @@ from hiddenmix.config.schema import (
     seeds,
     show,
 )
-from hiddenmix.config.sweeps import compose_jobs, expand_jobs, refuse_grid
+from hiddenmix.config.sweeps import compose_jobs, configurations, expand_jobs, refuse_grid
 
 __all__ = [
     "DATASETS",
@@ -38,9 +38,11 @@ __all__ = [
     "TorchvisionConfig",
     "UserError",
     "allowed",
+    "check",
     "check_meaning",
     "compose_jobs",
     "config_folder",
+    "configurations",
     "expand_jobs",
     "from_hydra",
     "from_plain",

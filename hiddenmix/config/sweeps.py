@@ -8,7 +8,7 @@ from itertools import product
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hiddenmix.config.composition import from_hydra
+from hiddenmix.config.composition import config_folder, from_hydra, register
 from hiddenmix.config.schema import Config, UserError, show
 
 _VALUES = {field.name for field in fields(Config)} - {"dataset", "model", "optimizer"}
@@ -56,6 +56,38 @@ def refuse_grid(config: DictConfig) -> None:
             f"the experiment file has a grid, of which one run takes nothing: {show(text)}\n"
             "  add -m to train all of it"
         )
+
+
+def configurations(overrides: list[str]) -> list[Config]:
+    """The checked configurations of `overrides`, as the command line takes them with -m.
+
+    Raises `UserError`, and what Hydra and OmegaConf raise. Hydra's state is left as it was.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    register()
+    held = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+
+    def compose_one(job: list[str]) -> DictConfig:
+        return compose("config", overrides=job, return_hydra_config=True)
+
+    try:
+        with initialize_config_dir(str(config_folder().absolute()), version_base="1.3"):
+            parsed = OverridesParser.create().parse_overrides(overrides)
+            values = [
+                _values(each.get_key_element(), text.partition("=")[2])
+                if each.is_sweep_override()
+                else [text]
+                for text, each in zip(overrides, parsed, strict=True)
+            ]
+            jobs = [list(each) for each in product(*values)]
+            whole = expand_jobs(jobs, OmegaConf.create(), compose_one)
+            return compose_jobs(whole, compose_one)
+    finally:
+        GlobalHydra.instance().hydra = held
 
 
 def _params(config: DictConfig) -> dict[str, str]:

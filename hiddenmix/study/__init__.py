@@ -3,17 +3,22 @@
 from hiddenmix.study.cells import model_name
 from hiddenmix.study.devices import choose_device
 from hiddenmix.study.evaluating import evaluate_study
+from hiddenmix.study.finished import FinishedNetwork, load
+from hiddenmix.study.from_python import run
 from hiddenmix.study.loaded_data import load_data
 from hiddenmix.study.planning import check_requests
-from hiddenmix.study.running import run
+from hiddenmix.study.running import run_command
 from hiddenmix.study.store import Cell
 
 __all__ = [
     "Cell",
+    "FinishedNetwork",
     "check_requests",
     "choose_device",
     "evaluate_study",
+    "load",
     "load_data",
     "model_name",
     "run",
+    "run_command",
 ]

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as safetensors_read
 from torch import Tensor, nn
 
 from hiddenmix import evaluation, networks, randomness
@@ -28,6 +26,7 @@ from hiddenmix.study.cells import (
 from hiddenmix.study.command import Run
 from hiddenmix.study.devices import device_name
 from hiddenmix.study.environment import environment
+from hiddenmix.study.finished import stored_network
 from hiddenmix.study.saving import Saver
 from hiddenmix.study.store import FORMAT, Cell
 from hiddenmix.study.tracking import CellBoard
@@ -150,6 +149,7 @@ def about(cell: Cell, data: Data) -> dict[str, str]:
         "cell": cell.id,
         "data": data.digest,
         "classes": data.classes,
+        "shape": list(data.test.images.shape[1:]),
         "mean": data.mean.tolist(),
         "std": data.std.tolist(),
     }
@@ -266,16 +266,7 @@ def add_evaluation(
             f"{data.digest[:8]}, where the network was trained on {cell.data[:8]}"
         )
     shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
-    with randomness.default_generators(cell.config.seed, "init"):
-        network = networks.build(cell.config.model, shape, len(data.classes))
-    stored = (cell.folder / "model.safetensors").read_bytes()
-    if result.get("weights") not in (None, predictions.digest(stored)):
-        raise ValueError("model.safetensors is damaged, or not of the run that wrote result.json")
-    try:
-        weights = safetensors_read(stored)
-    except SafetensorError as error:
-        raise ValueError(f"model.safetensors is damaged: {error}") from error
-    network.load_state_dict(weights)
+    network = stored_network(cell.folder, cell.config, result, shape, len(data.classes))
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     which = "full" if set(lacks) - {"clean"} else "clean"
     numbers, answers = measure(network, data, cell.config, which, outside, lacks)

@@ -30,12 +30,18 @@ WAIT_SECONDS = 1.0
 """Between two looks at a cell that another process trains."""
 
 
-def run(configs: Sequence[Config], command: Sequence[str], job: int = 0) -> int:
+def run_command(
+    configs: Sequence[Config],
+    command: Sequence[str],
+    job: int = 0,
+    console: Console | None = None,
+) -> int:
     """Train every network that `configs` need and their study lacks; returns the exit code.
 
+    `command`: the user's arguments, as they are recorded; `job`: the number of a launcher's job.
     0: all are done; 1: some failed, which the table names. Raises `UserError` and `Interrupted`.
     """
-    console = Console(highlight=False)
+    console = console or Console(highlight=False)
     check_requests(configs)
     threads = torch.get_num_threads()
     torch.set_num_threads(configs[0].threads)
