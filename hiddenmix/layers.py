@@ -17,7 +17,7 @@ from hiddenmix.config import (
     register,
     show,
 )
-from hiddenmix.terminal import VERSION, guarded
+from hiddenmix.terminal import VERSION, as_hydra_reads, guarded
 
 USAGE = """usage: python -m hiddenmix.layers [--all] [--json] [model=...] [dataset=...] [key=value ...]
 
@@ -48,7 +48,7 @@ def _run() -> int:
         raise UserError(
             f"{show(unknown[0])} is no flag of layers\n  allowed: --all, --json, --help"
         )
-    overrides = [each for each in sys.argv[1:] if each not in flags]
+    overrides = as_hydra_reads([each for each in sys.argv[1:] if each not in flags])
     register()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = from_hydra(compose(config_name="config", overrides=overrides))

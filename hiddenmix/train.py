@@ -31,7 +31,7 @@ from hiddenmix.config import (
     show,
 )
 from hiddenmix.system import start_server
-from hiddenmix.terminal import VERSION, guarded
+from hiddenmix.terminal import VERSION, as_hydra_reads, guarded
 
 
 class Door(Callback):
@@ -155,6 +155,7 @@ def main() -> None:
         _check_text()
         _check_flags()
         os.environ[COMMAND] = shlex.join(sys.argv[1:])  # inherited by whatever a launcher starts
+        sys.argv[1:] = as_hydra_reads(sys.argv[1:])
         try:
             task(None)  # Hydra's decorator takes the configuration from argv
         except (UserError, HydraException, OmegaConfBaseException):

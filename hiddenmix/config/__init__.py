@@ -1,6 +1,6 @@
 """Typed configuration: schema, checks, Hydra in and plain dataclasses out. Imports no torch."""
 
-from hiddenmix.config.checks import allowed, check
+from hiddenmix.config.checks import allowed, check, choices
 from hiddenmix.config.composition import config_folder, from_hydra, from_plain, register
 from hiddenmix.config.meaning import check_meaning
 from hiddenmix.config.schema import (
@@ -40,6 +40,7 @@ __all__ = [
     "allowed",
     "check",
     "check_meaning",
+    "choices",
     "compose_jobs",
     "config_folder",
     "configurations",

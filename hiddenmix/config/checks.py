@@ -89,6 +89,11 @@ _AUTO = ("repeats", "workers")
 _LISTS = ("model.channels", "optimizer.milestones", "optimizer.betas")
 
 
+def choices(key: str) -> tuple[str, ...]:
+    """The values that `key` may have, where it has so few that they are listed, else none."""
+    return _CHOICES.get(key, ())
+
+
 def allowed(key: str) -> str:
     """What `key` accepts, in words, for an error message."""
     if key in _CHOICES:

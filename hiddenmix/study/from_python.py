@@ -16,7 +16,7 @@ from hiddenmix.study.planning import check_requests
 from hiddenmix.study.running import run_command
 from hiddenmix.study.store import OUTPUTS
 from hiddenmix.system import Interrupted
-from hiddenmix.terminal import explain
+from hiddenmix.terminal import as_hydra_reads, explain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ def run(
         else:
             texts = [str(each) for each in request]
             try:
-                configs = configurations(texts)
+                configs = configurations(as_hydra_reads(texts))
             except (HydraException, OmegaConfBaseException) as error:
                 raise UserError(explain(error)) from error
         if not configs:

@@ -1,7 +1,17 @@
 """What a person sees at the terminal: the door of every command, and the progress of a run."""
 
+from hiddenmix.terminal.arguments import as_hydra_reads
 from hiddenmix.terminal.command_line import VERSION, explain, guarded
 from hiddenmix.terminal.display import Display, duration
 from hiddenmix.terminal.text import clean, leaks_text
 
-__all__ = ["VERSION", "Display", "clean", "duration", "explain", "guarded", "leaks_text"]
+__all__ = [
+    "VERSION",
+    "Display",
+    "as_hydra_reads",
+    "clean",
+    "duration",
+    "explain",
+    "guarded",
+    "leaks_text",
+]

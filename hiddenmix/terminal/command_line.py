@@ -26,6 +26,7 @@ from hiddenmix.config import (
     show,
 )
 from hiddenmix.system import keep_freed_memory
+from hiddenmix.terminal.arguments import nearest
 from hiddenmix.terminal.streams import write_any_text
 
 VERSION = f"hiddenmix {metadata.version('hiddenmix')}"
@@ -126,7 +127,7 @@ def explain(error: BaseException) -> str:
         return f"{key}={shown} is not allowed\n  allowed: {allowed(plain)}"
     if key and re.search(r"not in|Could not override|is not in struct|Key '", text):
         known = ", ".join(_keys(key, text))
-        return f"{show(key)} is no key of the configuration\n  allowed: {known}"
+        return f"{show(key)} is no key of the configuration{nearest(key)}\n  allowed: {known}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return show(lines[0])[:300] + "\n  see python -m hiddenmix.train --help"
 

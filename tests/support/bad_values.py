@@ -51,7 +51,7 @@ def _value(argument: str, says: str, *more: str, name: str = "") -> Bad:
 
 
 _NUMBER = r"=\S+ is not allowed\n  allowed: a (whole )?number"
-_UNKNOWN = "is no key of the configuration\n  allowed: "
+_UNKNOWN = r"is no key of the configuration(; did you mean \S+\?)?\n  allowed: "
 
 VALUES = [
     # the setting
@@ -153,10 +153,10 @@ VALUES = [
     _value("~alpha", "~alpha is not allowed"),
     _value("model.depth=3", "model.depth " + _UNKNOWN + "model.name, model.channels"),
     _value("alpha.beta=1", "is not allowed|is no key"),
-    _value("alpha", "Error parsing override 'alpha'"),
+    _value("alpha", "alpha is no key=value"),
     _value("=1", "see python -m hiddenmix.train --help"),
     _value("layer='input", "layer='input"),
-    _value("layer=[input", "Error parsing override|see python"),
+    _value("layer=[input", "a bracket that is not closed"),
     _value("alpha=${nothing}", "'nothing' not found"),
     _value("alpha=${alpha}", "Recursive interpolation"),
     _value("experiment=nope", "allowed: paper, paper_small"),
