@@ -10,7 +10,7 @@ from rich.text import Text
 from hiddenmix.config import UserError, from_plain, show
 from hiddenmix.study.devices import choose_device
 from hiddenmix.study.loaded_data import LoadedData
-from hiddenmix.study.measuring import OtherDataError, add_evaluation, lacking
+from hiddenmix.study.measuring import OtherDataError, add_evaluation, dropped, lacking
 from hiddenmix.study.store import Cell, check_study, read_study, study_locked
 from hiddenmix.system import Interrupts
 from hiddenmix.terminal import clean, make_console
@@ -68,8 +68,9 @@ def evaluate_study(
                     note = "another process holds it"
                 elif lacks is not None:
                     try:
-                        add_evaluation(cell, now, loaded.get(config), chosen, sets(), lacks)
-                        note = "evaluated"
+                        data = loaded.get(config)
+                        new = add_evaluation(cell, now, data, chosen, sets(), lacks)
+                        note = f"evaluated{dropped(now, new)}"
                     except OtherDataError as error:
                         codes.add(2)
                         note = f"refused: {clean(error)}"
