@@ -13,14 +13,17 @@ PLAIN_SECONDS = 60.0
 
 
 _WIDE = 160
-"""Columns of a file or a pipe: a log that nobody resizes goes without no column of a table."""
+"""Columns of a file or a pipe without a terminal: a log goes without no column of a table."""
 
 
 def make_console(*, errors: bool = False) -> Console:
     """Of stdout, or of stderr for `errors`: text as it is, without emoji for `:dog:` or colours for
     numbers, as wide as the terminal, as COLUMNS says, or `_WIDE`."""
     found = Console(stderr=errors, highlight=False, emoji=False)
-    if not found.file.isatty() and not os.environ.get("COLUMNS", "").isdigit():
+    watched = found.file.isatty() or any(
+        map(os.isatty, (0, 1, 2))
+    )  # `| less` is as wide as its terminal
+    if not watched and not os.environ.get("COLUMNS", "").isdigit():
         # rich takes the width alone for a wish where TERM=dumb, and both for an order.
         found.size = ConsoleDimensions(_WIDE, 25)
     return found

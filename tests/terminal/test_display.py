@@ -18,6 +18,7 @@ def stdout(monkeypatch: pytest.MonkeyPatch, out: io.StringIO) -> io.StringIO:
     for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr("os.isatty", lambda number: False)
     return out
 
 
@@ -26,6 +27,8 @@ def test_a_pipe_is_wide_and_columns_decide(monkeypatch: pytest.MonkeyPatch, term
     stdout(monkeypatch, io.StringIO())
     monkeypatch.setenv("TERM", term)
     assert make_console().width == 160
+    monkeypatch.setattr("os.isatty", lambda number: number == 0)  # as in `... | less`
+    assert make_console().width < 160
     monkeypatch.setenv("COLUMNS", "70")
     assert make_console().width == 70
 
