@@ -25,7 +25,7 @@ from hiddenmix.report.terminal_table import (
 )
 from hiddenmix.report.verdict import asked
 from hiddenmix.report.writing import with_results, write
-from hiddenmix.terminal import VERSION, clean, guarded
+from hiddenmix.terminal import VERSION, clean, guarded, make_console
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,12 +68,9 @@ def _run(options: argparse.Namespace) -> int:
             f"--margin={options.margin} is not allowed\n  allowed: above 0 to 100 points"
         )
     margin = None if options.margin is None else options.margin / 100
-    console = Console(highlight=False)
-    path = (
-        _several(options, margin, console)
-        if len(options.study) > 1
-        else _one(options, margin, console)
-    )
+    console = make_console()
+    report = _several if len(options.study) > 1 else _one
+    path = report(options, margin, console)
     console.print(Text(f"report: {clean(path, 5000)}"), soft_wrap=True)
     return 0
 
@@ -110,9 +107,8 @@ def _several(options: argparse.Namespace, margin: float | None, console: Console
 
 
 def _warn(problems: Sequence[str]) -> None:
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
     for problem in [*problems[:LISTED], *more(len(problems))]:
-        errors.print(Text(f"warning: {problem}"))
+        make_console(errors=True).print(Text(f"warning: {problem}"), soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ no global state.
 
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
-from matplotlib import rc_context
+from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -50,6 +51,16 @@ STYLE: dict[str, Any] = {
 }
 
 
+@contextmanager
+def styled(fonts: Sequence[str]) -> Iterator[None]:
+    """The settings of every figure: matplotlib's defaults with `STYLE`, whatever the user's own
+    matplotlibrc says: with `text.usetex` a figure would need LaTeX."""
+    with rc_context():
+        rcdefaults()
+        rcParams.update(STYLE | {"font.family": list(fonts)})
+        yield
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A figure with its file name (without suffix), a heading and a line on how to read it."""
@@ -65,7 +76,7 @@ class Drawing:
         content = io.BytesIO()
         # Without a date the same results give the same bytes.
         metadata = {"Date": None} if suffix == "svg" else {"Software": None}
-        with rc_context(STYLE | {"font.family": list(self.fonts)}):
+        with styled(self.fonts):
             self.figure.savefig(content, format=suffix, metadata=metadata)
         return content.getvalue()
 

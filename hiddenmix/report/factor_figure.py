@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-from matplotlib import rc_context
-
-from hiddenmix.report.drawing import STYLE, Drawing, canvas, finish
+from hiddenmix.report.drawing import Drawing, canvas, finish, plainly, styled
 from hiddenmix.report.factors import Effect
 from hiddenmix.report.lettering import families, readable
 
@@ -23,7 +21,7 @@ def factor_figure(effects: Sequence[Effect], name: str) -> Drawing | None:
     labels = [readable(f"{e.factor}: {e.level} against {e.reference}") for e in shown]
     factors = list(dict.fromkeys(effect.factor for effect in shown))
     fonts = families(" ".join([*labels, first.title, first.model]))
-    with rc_context(STYLE | {"font.family": fonts}):
+    with styled(fonts):
         longest = max(map(len, labels))
         height = 0.32 * len(shown) + 0.2
         figure, [[axis]] = canvas([height], 1, width=4.2, left=0.5 + 0.075 * longest)
@@ -38,7 +36,7 @@ def factor_figure(effects: Sequence[Effect], name: str) -> Drawing | None:
                 around = [[mean - 100 * low], [100 * high - mean]]
             color = _COLORS[factors.index(effect.factor) % len(_COLORS)]
             axis.errorbar([mean], [row], xerr=around, color=color, marker="o", capsize=2.5)
-        axis.set_yticks(range(len(shown)), labels)
+        axis.set_yticks(range(len(shown)), [plainly(label) for label in labels])
         axis.set_ylim(len(shown) - 0.5, -0.5)
         axis.grid(visible=False, axis="y")
         axis.set_xlabel("effect on accuracy (percentage points)")

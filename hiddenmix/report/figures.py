@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -18,7 +17,6 @@ from hiddenmix.report.drawing import (
     IMAGE_STYLE,
     MODES,
     PLAIN_STYLE,
-    STYLE,
     Drawing,
     Group,
     accuracy_axis,
@@ -30,6 +28,7 @@ from hiddenmix.report.drawing import (
     plainly,
     signed,
     spread,
+    styled,
 )
 from hiddenmix.report.lettering import families, file_part
 from hiddenmix.report.outside_figures import outside_points, outside_severity
@@ -50,7 +49,7 @@ def draw(group: Group, study: Study, prefix: str = "") -> Iterator[Drawing]:
     name = f"{prefix}{file_part(group.label)}_" if prefix else ""
     fonts = families(group.words())
     modes = group.modes()
-    with rc_context(STYLE | {"font.family": fonts}):
+    with styled(fonts):
         found = [accuracy_by_layer(group, name), gain_heat_map(group, name)]
         found += [shift_curves(group, mode, name) for mode in modes]
         found += [outside_severity(group, mode, name) for mode in modes]

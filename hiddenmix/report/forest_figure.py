@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from hiddenmix.report.answers import CLEAN
-from hiddenmix.report.drawing import STYLE, Drawing, canvas, finish
+from hiddenmix.report.drawing import Drawing, canvas, finish, plainly, styled
 from hiddenmix.report.lettering import families, file_part, readable, wrapped
 from hiddenmix.report.several import Pooled, Row
 from hiddenmix.report.tables import points
@@ -39,7 +38,7 @@ def forest(rows: Sequence[Row], pooled: Sequence[Pooled] = ()) -> Drawing | None
     texts = [_said(row) for row in shown]
     texts += [points(each.mean, each.low, each.high) for each in pooled]
     fonts = families(" ".join([*names, asked(what)]))
-    with rc_context(STYLE | {"font.family": fonts}):
+    with styled(fonts):
         longest = max(len(line) for name in names for line in name.splitlines())
         figure, [[axis]] = canvas(
             [0.42 * len(names) + 0.2],
@@ -59,7 +58,7 @@ def forest(rows: Sequence[Row], pooled: Sequence[Pooled] = ()) -> Drawing | None
             axis.text(
                 1.03, place, text, transform=axis.get_yaxis_transform(), va="center", fontsize=8
             )
-        axis.set_yticks(range(len(names)), names)
+        axis.set_yticks(range(len(names)), [plainly(name) for name in names])
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.grid(visible=False, axis="y")
         axis.set_xlabel("gain over image mixup (percentage points of accuracy)")

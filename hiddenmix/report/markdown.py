@@ -31,7 +31,7 @@ with 6. p (Holm) is p (t) after Holm's correction over this table. No spread: th
 every seed (accuracies are coarse), and the sign-flip p stands for p (t). Blank: no comparison, or a \
 single seed. These rows carry no verdict."""
 
-PRIMARY = """\
+_PRIMARY = """\
 The gain is averaged over the study's grid of K and α within a seed: one number a seed, one test. Its \
 interval is for new seeds *and* new test images; that for this test set holds for new seeds alone. p is \
 of the first, p (flip) of the exact sign-flip test over seeds. A verdict needs both: an interval that \
@@ -47,13 +47,16 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
     """report.md of a study with what was `found`; `figures` are the lines that show them."""
     table = found.table
     lines = [f"# {escaped(title)}", "", *head.warnings(study)]
+    summary = ["## The questions", "", questions_table(found.questions), "", _PRIMARY, ""]
+    several = sum(question.what == CLEAN for question in found.questions) > 1
+    lines += summary if several else []
     for question in found.questions:
         verdict, *rest = told(question, found.margin)
         lines += [verdict, "", *(f"- {text}" for text in rest), *([""] if rest else [])]
     lines += _looks(study, found)
     lines += [*head.reproduction(study), *head.networks(table), *head.data(study)]
     lines += [*_covered(study), *head.unfinished(study, table)]
-    lines += ["## The questions", "", questions_table(found.questions), "", PRIMARY, ""]
+    lines += [] if several else summary
     if found.effects:
         lines += ["## Factors", "", _effects(found.effects), "", _FACTORS, ""]
         lines += _best(found.best)

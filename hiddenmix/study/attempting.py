@@ -9,7 +9,7 @@ from hiddenmix.study import failures
 from hiddenmix.study.cell_training import CellError, train_cell
 from hiddenmix.study.command import Run
 from hiddenmix.study.loaded_data import LoadedData
-from hiddenmix.study.measuring import add_evaluation, lacking
+from hiddenmix.study.measuring import add_evaluation, dropped, lacking
 from hiddenmix.study.store import Cell
 from hiddenmix.terminal import clean, duration
 
@@ -55,8 +55,9 @@ def _attempt(cell: Cell, loaded: LoadedData, run: Run) -> Outcome:
         try:
             if (lacks := lacking(cell, known, full, sets)) is not None:
                 data = loaded.get(cell.config)
-                add_evaluation(cell, known, data, run.device, sets(), lacks)
+                new = add_evaluation(cell, known, data, run.device, sets(), lacks)
                 text += ", evaluated in full" if full else ", its predictions made again"
+                text += dropped(known, new)
         except (OSError, ValueError, RuntimeError) as error:
             return Outcome(cell.id, "failed", clean(error, 500), True)
         return Outcome(cell.id, "done", text)

@@ -5,16 +5,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from hiddenmix.config import UserError, from_plain, show
 from hiddenmix.study.devices import choose_device
 from hiddenmix.study.loaded_data import LoadedData
-from hiddenmix.study.measuring import OtherDataError, add_evaluation, lacking
+from hiddenmix.study.measuring import OtherDataError, add_evaluation, dropped, lacking
 from hiddenmix.study.store import Cell, check_study, read_study, study_locked
 from hiddenmix.system import Interrupts
-from hiddenmix.terminal import clean
+from hiddenmix.terminal import clean, make_console
 
 _PATIENCE = 60
 """Seconds that are waited for a cell which another process holds."""
@@ -34,7 +33,7 @@ def evaluate_study(
     configurations; `images`: at most so many test images. Returns the exit code: 1 if a network could
     not be measured, 2 if the data are not those that it was trained on. Raises `UserError`.
     """
-    console = Console(highlight=False)
+    console = make_console()
 
     def say(text: str) -> None:
         console.print(Text(text), soft_wrap=True)
@@ -69,8 +68,9 @@ def evaluate_study(
                     note = "another process holds it"
                 elif lacks is not None:
                     try:
-                        add_evaluation(cell, now, loaded.get(config), chosen, sets(), lacks)
-                        note = "evaluated"
+                        data = loaded.get(config)
+                        new = add_evaluation(cell, now, data, chosen, sets(), lacks)
+                        note = f"evaluated{dropped(now, new)}"
                     except OtherDataError as error:
                         codes.add(2)
                         note = f"refused: {clean(error)}"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 
 from hiddenmix import report
 from hiddenmix.config import Config, UserError, check, check_meaning, configurations
@@ -16,7 +15,7 @@ from hiddenmix.study.planning import check_requests
 from hiddenmix.study.running import run_command
 from hiddenmix.study.store import OUTPUTS
 from hiddenmix.system import Interrupted
-from hiddenmix.terminal import as_hydra_reads, explain
+from hiddenmix.terminal import as_hydra_reads, explain, make_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +69,9 @@ def run(
         more = [] if study is None else [f"study={study}"]
         command = [*(["-m"] if len(configs) > 1 else []), *texts, *more]
         try:
-            code = run_command(configs, command, console=Console(quiet=quiet, highlight=False))
+            console = make_console()
+            console.quiet = quiet
+            code = run_command(configs, command, console=console)
         except Interrupted as signal:
             raise KeyboardInterrupt(str(signal)) from None
         if code:

@@ -14,6 +14,7 @@ from hiddenmix.study.devices import choose_device
 from hiddenmix.study.planning import batch_too_large, make_plan
 from hiddenmix.study.store import OUTPUTS, Cell
 from hiddenmix.system import Interrupts
+from hiddenmix.terminal import interactive, make_console
 
 
 def load_data(configs: Sequence[Config]) -> None:
@@ -25,7 +26,7 @@ def load_data(configs: Sequence[Config]) -> None:
     LoadedData.clear()
     with Interrupts().installed():
         for config in configs:
-            loaded = LoadedData(Console(highlight=False), choose_device(config.device, 0))
+            loaded = LoadedData(make_console(), choose_device(config.device, 0))
             digest = loaded.get(config).digest
             loaded.outside(config)
             if (OUTPUTS / config.study).exists():
@@ -91,7 +92,7 @@ class LoadedData:
         return self._read[key]
 
     def _load(self, config: DatasetConfig) -> Whole:
-        if not self._console.is_terminal:
+        if not interactive(self._console):
             return data_room.read(config, _plain_progress(self._console))
         from rich.progress import Progress
 

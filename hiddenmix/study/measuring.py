@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -226,22 +226,32 @@ def lacking(
     and is called where the result has sets of the same names: their content must be the same too. Where
     the predictions are gone, all that the result holds is measured again.
     """
-    known = predictions.read(cell.folder, result.get("predictions")) is not None
+    kept = predictions.read(cell.folder, result.get("predictions"))
     has_full = isinstance(result.get("evaluated"), dict)
-    if known and (not full or (has_full and _same(cell.config, result["evaluated"], outside))):
+    if kept is not None and not full:
+        return None
+    if kept is not None and has_full and _same(cell.config, result["evaluated"], kept, outside):
         return None
     rest = tuple(name for name in evaluation.SELECTIONS["full"] if name != "clean")
-    if not known:
+    if kept is None:
         return ("clean", *rest) if full or has_full else ("clean",)
     return rest
 
 
 def _same(
-    config: Config, evaluated: Mapping[str, Any], outside: Callable[[], list[OutsideSet]]
+    config: Config,
+    evaluated: Mapping[str, Any],
+    kept: Collection[str],
+    outside: Callable[[], list[OutsideSet]],
 ) -> bool:
-    """Whether what is asked for was measured on the same images."""
-    had, names = evaluated.get("outside", {}), sorted(config.dataset.outside or ())
-    if config.evaluation_images != evaluated.get("images") or names != sorted(had):
+    """Whether what is asked for was measured on the same images, and the answers are there."""
+    if config.evaluation_images != evaluated.get("images"):
+        return False
+    if config.dataset.outside is None:
+        return True
+    had, names = evaluated.get("outside", {}), sorted(config.dataset.outside)
+    answered = {name.split("/")[1].partition(":")[0] for name in kept if "outside/" in name}
+    if names != sorted(had) or not answered.issuperset(names):
         return False
     return not names or had == {each.name: each.digest for each in outside()}
 
@@ -271,11 +281,22 @@ def add_evaluation(
     which = "full" if set(lacks) - {"clean"} else "clean"
     numbers, answers = measure(network, data, cell.config, which, outside, lacks)
     kept = predictions.read(cell.folder, result.get("predictions")) or {}
-    stale = ("shift/", "adversarial/", "outside/", "subset") if which == "full" else ()
+    stale = ["shift/", "adversarial/", "subset"] if which == "full" else []
+    whole = dict(result)
+    if which == "full":
+        former = result.get("evaluated") or {"images": cell.config.evaluation_images}
+        if (
+            cell.config.dataset.outside is None
+            and former["images"] == numbers["evaluated"]["images"]
+        ):
+            # None is asked for, and what is there fits: it stays.
+            numbers["evaluated"]["outside"] = former.get("outside", {})
+        else:
+            stale.append("outside/")
+            whole.pop("outside", None)
     for name, values in kept.items():
-        if name not in answers and not name.startswith(stale):
+        if name not in answers and not name.startswith(tuple(stale)):
             answers[name] = torch.from_numpy(values)
-    whole = {key: value for key, value in result.items() if which != "full" or key != "outside"}
     whole |= numbers
     whole["predictions"] = predictions.write(
         cell.folder, answers, len(data.classes), about(cell, data)
@@ -284,6 +305,12 @@ def add_evaluation(
     with CellBoard(cell.folder) as board:
         board.scalars(headline(whole), cell.config.epochs + 1)
     return whole
+
+
+def dropped(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """What an added evaluation took out of a result, to be appended to a line; else empty."""
+    lost = [name for name in before.get("outside", {}) if name not in after.get("outside", {})]
+    return f"; no longer in its result: outside {', '.join(lost)}" if lost else ""
 
 
 def headline(result: Mapping[str, Any]) -> dict[str, float]:

@@ -24,7 +24,7 @@ from hiddenmix.study.store import OUTPUTS, Cell, record_command
 from hiddenmix.study.worker import Job
 from hiddenmix.study.workers import Here, Team, Workers, how_many
 from hiddenmix.system import Interrupts
-from hiddenmix.terminal import Display
+from hiddenmix.terminal import Display, make_console
 
 WAIT_SECONDS = 1.0
 """Between two looks at a cell that another process trains."""
@@ -41,7 +41,7 @@ def run_command(
     `command`: the user's arguments, as they are recorded; `job`: the number of a launcher's job.
     0: all are done; 1: some failed, which the table names. Raises `UserError` and `Interrupted`.
     """
-    console = console or Console(highlight=False)
+    console = console or make_console()
     check_requests(configs)
     threads = torch.get_num_threads()
     torch.set_num_threads(configs[0].threads)

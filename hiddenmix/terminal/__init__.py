@@ -2,7 +2,7 @@
 
 from hiddenmix.terminal.arguments import as_hydra_reads
 from hiddenmix.terminal.command_line import VERSION, explain, guarded
-from hiddenmix.terminal.display import Display, duration
+from hiddenmix.terminal.display import Display, duration, interactive, make_console
 from hiddenmix.terminal.text import clean, leaks_text
 
 __all__ = [
@@ -13,5 +13,7 @@ __all__ = [
     "duration",
     "explain",
     "guarded",
+    "interactive",
     "leaks_text",
+    "make_console",
 ]

@@ -45,6 +45,8 @@ def guarded(command: Callable[[], int]) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     keep_freed_memory()
     write_any_text()
+    # Figures are files. A notebook's own backend, which its `!python -m` inherits, may not exist here.
+    os.environ["MPLBACKEND"] = "agg"
     # Hydra would print its errors and a hint at full tracebacks itself; this makes it raise them.
     former = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"

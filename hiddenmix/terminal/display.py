@@ -1,14 +1,37 @@
 """What the terminal shows: bars where there is a terminal, a few plain lines a run elsewhere."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 PLAIN_SECONDS = 60.0
 """Seconds between two lines about one long network where the output is no terminal."""
+
+
+_WIDE = 160
+"""Columns of a file or a pipe without a terminal: a log goes without no column of a table."""
+
+
+def make_console(*, errors: bool = False) -> Console:
+    """Of stdout, or of stderr for `errors`: text as it is, without emoji for `:dog:` or colours for
+    numbers, as wide as the terminal, as COLUMNS says, or `_WIDE`."""
+    found = Console(stderr=errors, highlight=False, emoji=False)
+    watched = found.file.isatty() or any(
+        map(os.isatty, (0, 1, 2))
+    )  # `| less` is as wide as its terminal
+    if not watched and not os.environ.get("COLUMNS", "").isdigit():
+        # rich takes the width alone for a wish where TERM=dumb, and both for an order.
+        found.size = ConsoleDimensions(_WIDE, 25)
+    return found
+
+
+def interactive(console: Console) -> bool:
+    """Whether somebody watches: FORCE_COLOR asks for colours in a file, not for bars that move."""
+    return console.is_terminal and console.file.isatty()
 
 
 def duration(seconds: float) -> str:
@@ -38,13 +61,15 @@ class Display:
     @contextmanager
     def shown(self) -> Iterator["Display"]:
         """Keep the bars on the terminal within the block."""
-        if not self.console.is_terminal:
+        if not interactive(self.console):
             yield self
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(
-            *columns, TextColumn("{task.fields[note]}"), console=self.console, transient=True
-        ) as bars:
+        # Not as markup: a layer's name may hold brackets.
+        name, note = (
+            TextColumn(f"{{task.{text}}}", markup=False) for text in ("description", "fields[note]")
+        )
+        columns = (name, BarColumn(), MofNCompleteColumn(), note)
+        with Progress(*columns, console=self.console, transient=True) as bars:
             self._bars = bars
             self._all = bars.add_task("networks", total=self._networks, note="")
             yield self

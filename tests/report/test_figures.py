@@ -63,6 +63,22 @@ def test_equal_results_give_equal_files(tmp_path: Path) -> None:
         assert drawing.save("png") == second[name].save("png")
 
 
+def test_the_users_own_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
+    """`text.usetex` would ask for LaTeX, and a larger font would not fit."""
+    made = make_study(tmp_path, seeds=(0, 1), layers=("none", "input", "conv1"))
+    own = {
+        "text.usetex": True,
+        "font.size": 20,
+        "savefig.bbox": "tight",
+        "axes.unicode_minus": False,
+    }
+    before = {name: drawing.save("png") for name, drawing in _drawings(made).items()}
+    with mpl.rc_context(own):
+        after = {name: drawing.save("png") for name, drawing in _drawings(made).items()}
+        assert mpl.rcParams["font.size"] == 20
+    assert after == before
+
+
 def test_accuracy_by_layer_stands_in_order_of_depth(tmp_path: Path) -> None:
     made = make_study(tmp_path, layers=("none", "input", "conv2", "fc1", "conv1", "pool1"))
     axis = _drawings(made)["accuracy_by_layer"].figure.axes[0]

@@ -354,3 +354,17 @@ def test_the_report_shows_the_gain_of_each_seed(tmp_path: Path) -> None:
     shown = ", ".join(f"{seed}: {100 * gain:+.2f}" for seed, gain in question.by_seed.items())
     text = write_report(tmp_path).read_text()
     assert shown.replace("-", "−") in text[text.index("## By seed") :]
+
+
+def test_of_several_questions_the_table_stands_first(tmp_path: Path) -> None:
+    for number, title in enumerate(("near", "far")):
+        more = {"title": title, "digest": str(number) * 32, "variant": str(number) * 8}
+        write_answers(tmp_path, grid("input", "conv1"), range(2), 50, chance, **more)
+    text = write_report(tmp_path).read_text()
+    table, verdict = text.index("## The questions"), text.index("**Undecided**")
+    assert table < verdict
+    assert text.count("## The questions") == 1
+    rows = [line for line in text[table:verdict].splitlines() if "| clean test images" in line]
+    assert sorted(row.split("|")[1].strip() for row in rows) == ["far", "near"]
+    near = find(read_study(tmp_path)).questions
+    assert {each.title for each in near} == {"near", "far"}

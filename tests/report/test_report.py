@@ -431,6 +431,7 @@ def test_the_command_prints_table_verdict_and_path(tmp_path: Path) -> None:
         "assert 'torch' not in sys.modules; sys.exit(code)"
     )
     environment = os.environ | {"COLUMNS": "80", "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment["MPLBACKEND"] = "module://of_the_notebook.it_was_started_in"
     command = [sys.executable, "-W", "error", "-c", program]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

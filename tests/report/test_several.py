@@ -38,7 +38,7 @@ def made(folder: Path, title: str, gain: float, digest: str, seeds: int = 6) -> 
 def studies(tmp_path: Path) -> list[Path]:
     return [
         made(tmp_path / "one", "Digits", 0.1, "1"),
-        made(tmp_path / "two", "写真 & <b>", -0.1, "2"),
+        made(tmp_path / "two", "写真 & <b> $a_$\\frac{", -0.1, "2"),
         made(tmp_path / "three", "Photos", 0.0, "3", seeds=3),
     ]
 
@@ -58,7 +58,7 @@ def test_every_question_stands_as_in_its_own_report(tmp_path: Path, studies: lis
         expected = json.loads(json.dumps(question_json(alone, 0.005)))
         assert {key: question[key] for key in expected} == expected
     table = pd.read_csv(output / "verdicts.csv")
-    assert list(table["data"][:3]) == ["Digits", "写真 & <b>", "Photos"]
+    assert list(table["data"][:3]) == ["Digits", "写真 & <b> $a_$\\frac{", "Photos"]
     assert list(table["verdict"][:3]) == ["supported", "contradicted", "undecided"]
     text = (output / "report.md").read_text()
     assert text.startswith("# Three\n")

@@ -346,3 +346,29 @@ def test_a_changed_outside_set_is_measured_anew_and_never_averaged_with_the_form
     assert evaluate.main(["outputs/default"]) == 0
     said = capsys.readouterr().out
     assert said.count("already evaluated; whether its outside sets have changed is not known") == 2
+
+
+def test_outside_results_stay_where_nothing_else_is_asked(run: Command, tmp_path: Path) -> None:
+    """A later command that names no outside sets once took them out of the result without a word."""
+    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "far.npz", x_test=images, y_test=np.arange(30) % 10)
+    asked = (*FULL, "dataset.outside={far: far.npz}")
+    assert run(*asked).code == 0
+    [cell] = cells(tmp_path)
+    before = result(cell)
+    assert "evaluated in full" not in run(*FULL).output
+    (cell / "predictions.safetensors").unlink()
+    assert "its predictions made again" in run(*ALONE).output
+    assert result(cell)["outside"] == before["outside"]
+    assert result(cell)["evaluated"] == before["evaluated"]
+    assert "outside/far/class" not in predictions(cell)
+    assert "evaluated in full" in run(*asked).output  # their answers are made again too
+    assert result(cell) == before
+    check_predictions(cell)
+    # Beside shifts on other images they would not fit, and it is said.
+    ended = run(*FULL, "evaluation_images=50")
+    assert "evaluated in full; no longer in its result: outside far\n" in ended.output
+    assert "outside" not in result(cell)
+    # The network's own configuration knows the set, and so does evaluate.
+    assert evaluate.main(["outputs/default"]) == 0
+    assert result(cell) == before
