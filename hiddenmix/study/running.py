@@ -160,7 +160,11 @@ def _train_all(
             interrupts.check()
             elsewhere |= busy
             if busy and len(busy) == len(waiting) and patience == 0:
-                display.say(f"waiting for {len(busy)} networks that another process trains")
+                display.say(
+                    f"waiting for {len(busy)} networks that another process trains: "
+                    + "; ".join(f"{each.id} ({each.holder()})" for each in waiting[:3])
+                    + (f"; and {len(busy) - 3} more" if len(busy) > 3 else "")
+                )
             patience = WAIT_SECONDS if len(busy) == len(waiting) else 0.0
             waiting = [cell for cell in waiting if cell.id in busy]
     return failures

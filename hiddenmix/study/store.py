@@ -14,10 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from hiddenmix.config import Config, UserError, show
+from hiddenmix.study import locks
 from hiddenmix.study.cells import cell_id
 from hiddenmix.system import atomic
 
@@ -82,17 +82,16 @@ class Cell:
         The lock is the operating system's and dies with its owner.
         """
         self.check()
-        self._lock_file.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._lock_file)
-        try:
-            lock.acquire(timeout=timeout)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        with locks.locked(self._lock_file, timeout) as mine:
+            if not mine:
+                yield False
+                return
+            with locks.named(self._lock_file):
+                yield True
+
+    def holder(self) -> str:
+        """Who holds the cell, in words; only to be asked while somebody does."""
+        return locks.holder(self._lock_file)
 
     def prepare(self) -> None:
         """Make the folder, clear what a killed or failed run left, and write `config.yaml`.
@@ -177,7 +176,7 @@ def _refuse_link(path: Path) -> None:
 def study_locked(study: Path) -> Iterator[None]:
     """Hold the lock under which the files of the study as a whole are written; waits for it."""
     _refuse_link(study / "study.lock")
-    with FileLock(study / "study.lock"):
+    with locks.locked(study / "study.lock"):
         yield
 
 

@@ -158,6 +158,6 @@ def test_the_lock_is_free_after_a_signal_and_after_a_failure(
         with pytest.MonkeyPatch.context() as patch:
             at_step(patch, 2, action)
             assert run(*ALONE).code == code
-        [lock] = (tmp_path / "outputs/default/locks").iterdir()
+        [lock] = (tmp_path / "outputs/default/locks").glob("*.lock")
         done = subprocess.run(["flock", "-n", str(lock), "true"], check=False)
         assert done.returncode == 0
