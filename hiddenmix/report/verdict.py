@@ -149,7 +149,7 @@ def _why(question: Question, gain: Gain, margin: float) -> str:
             f"with p below {LEVEL:g}, and has {p_text(gain.p_flip)}."
         )
     equal = points(0, gain.low90, gain.high90).partition(" ")[2]
-    differ = "the interval holds 0" if look is None else f"p is not below {p_text(level)}"
+    differ = "the interval includes 0" if look is None else f"p is not below {p_text(level)}"
     return (
         f"Why undecided: {differ}, and equality within ±{100 * margin:g} is not shown either (90 % "
         f"interval {equal})."

@@ -13,16 +13,15 @@ PLAIN_SECONDS = 60.0
 
 
 _WIDE = 160
-"""Columns of a file or a pipe without a terminal: a log goes without no column of a table."""
+"""Columns of a file or a pipe without a terminal: a log holds every column of a table."""
 
 
 def make_console(*, errors: bool = False) -> Console:
     """Of stdout, or of stderr for `errors`: text as it is, without emoji for `:dog:` or colours for
     numbers, as wide as the terminal, as COLUMNS says, or `_WIDE`."""
     found = Console(stderr=errors, highlight=False, emoji=False)
-    watched = found.file.isatty() or any(
-        map(os.isatty, (0, 1, 2))
-    )  # `| less` is as wide as its terminal
+    # `| less` is as wide as the terminal it is read on.
+    watched = found.is_jupyter or any(map(os.isatty, (0, 1, 2)))
     if not watched and not os.environ.get("COLUMNS", "").isdigit():
         # rich takes the width alone for a wish where TERM=dumb, and both for an order.
         found.size = ConsoleDimensions(_WIDE, 25)
@@ -31,7 +30,9 @@ def make_console(*, errors: bool = False) -> Console:
 
 def interactive(console: Console) -> bool:
     """Whether somebody watches: FORCE_COLOR asks for colours in a file, not for bars that move."""
-    return console.is_terminal and console.file.isatty()
+    # Another program's stream in the place of stdout may lack the method.
+    isatty = getattr(console.file, "isatty", None)
+    return console.is_terminal and isatty is not None and isatty()
 
 
 def duration(seconds: float) -> str:

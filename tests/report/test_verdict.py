@@ -60,7 +60,7 @@ def test_undecided_says_which_condition_is_not_met() -> None:
     assert "with p below 0.05, and has 0.062." in text
     text = spoken(undecided(replace(GAIN, low=-0.001, p_value=0.0503)), 0.005)
     assert "p = 0.0503, " in text  # rounded, it would be 0.050
-    why = "Why undecided: the interval holds 0, and equality within ±0.5 is not shown either"
+    why = "Why undecided: the interval includes 0, and equality within ±0.5 is not shown either"
     assert f"{why} (90 % interval [+0.07, +0.73])." in text
 
 
