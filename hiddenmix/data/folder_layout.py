@@ -10,7 +10,7 @@ from hiddenmix.config import UserError, show
 from hiddenmix.data.image_files import EXTENSIONS, unreadable
 from hiddenmix.data.leftovers import is_leftover
 
-LAYOUT = "expected: train/<class>/* and test/<class>/* with the same two or more classes"
+LAYOUT = "expected: train/<class>/* and test/<class>/* with two or more classes"
 _FIFTH = "dataset.test_fraction=0.2 to hold out a fifth of each class"
 _TEST = ("test", "val", "dev", "eval", "holdout")  # what names of test folders hold, best first
 

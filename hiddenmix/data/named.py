@@ -63,7 +63,7 @@ def torchvision_set(
     config: DatasetConfig, progress: Progress | None
 ) -> tuple[Images, Images, list[str]]:
     """A set that torchvision knows, from the files that are there or downloaded. Raises `UserError`."""
-    named, root = NAMED[config.name], Path(config.root or "data").expanduser()
+    named, root = NAMED[config.name], _root(config)
     read = _idx_set if named.files == _IDX else _read_torchvision
     problem: Exception | None = None  # with the files that are there
     try:
@@ -88,6 +88,15 @@ def torchvision_set(
             f"dataset.root={show(root)}{download}\n"
             "  or use a folder of images instead: dataset=image_folder dataset.root=<folder>"
         ) from error
+
+
+def _root(config: DatasetConfig) -> Path:
+    """The folder that torchvision calls root, also where the folder within it was given."""
+    from torchvision import datasets
+
+    root = Path(config.root or "data").expanduser()
+    inner = getattr(getattr(datasets, NAMED[config.name].loader), "base_folder", None)
+    return root.parent if root.name == inner and not (root / inner).exists() else root
 
 
 def _idx_set(name: str, root: Path, progress: Progress | None) -> tuple[Images, Images, list[str]]:
