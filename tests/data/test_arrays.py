@@ -82,8 +82,11 @@ def test_other_names_of_the_arrays(tmp_path: Path) -> None:
     path = tmp_path / "medmnist.npz"
     np.savez(
         path,
-        **{"train_images": COLOUR, "train_labels": LABELS[:, None], "val_images": COLOUR},
-        **{"test_images": COLOUR[:6], "test_labels": LABELS[:6, None]},
+        train_images=COLOUR,
+        train_labels=LABELS[:, None],
+        val_images=COLOUR,
+        test_images=COLOUR[:6],
+        test_labels=LABELS[:6, None],
     )
     assert read(DatasetConfig(name="arrays", root=str(path))).digest == expected
 

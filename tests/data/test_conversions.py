@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from hiddenmix.config import DatasetConfig, UserError
@@ -132,7 +133,7 @@ def test_damaged_metadata_leave_the_pixels_as_they_are(root: Path, exif: bytes) 
 # what loses something
 
 
-def grey_png(values: Pixels, clear: int) -> bytes:
+def grey_png(values: NDArray[np.uint16], clear: int) -> bytes:
     """A PNG of 16-bit grey in which the value `clear` is transparent."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:

@@ -4,6 +4,7 @@ import shutil
 import unicodedata
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hiddenmix.data import image_cache
 from hiddenmix.data.folder_layout import typed
 from hiddenmix.data.leftovers import is_leftover
 from hiddenmix.data.loading import read
-from tests.support.image_folders import make_folder, pixels, scan
+from tests.support.image_folders import Pixels, make_folder, pixels, scan
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def root(tmp_path: Path) -> Path:
     return make_folder(tmp_path / "images", images=5)
 
 
-def advice(root: Path | str, **options: object) -> str:
+def advice(root: Path | str, **options: Any) -> str:
     """The second line of the refusal: what to type."""
     with pytest.raises(UserError) as caught:
         scan(root, **options)
@@ -123,13 +124,14 @@ def test_classes_alone_are_divided_by_their_files_names(flat: Path) -> None:
 
 
 def test_the_division_is_that_of_a_moved_folder_and_of_every_seed(flat: Path) -> None:
-    def read_test(place: Path, **options: object) -> np.ndarray:  # type: ignore[type-arg]
+    def read_test(place: Path, **options: Any) -> Pixels:
         config = DatasetConfig(name="image_folder", root=str(place), test_fraction=0.3)
-        whole = read(DatasetConfig(**{**vars(config), **options}))  # type: ignore[arg-type]
+        whole = read(DatasetConfig(**{**vars(config), **options}))
         assert whole.remarks[0].startswith(
             "dataset.test_fraction=0.3: the test images are held out"
         )
-        return whole.test.images.numpy()
+        found: Pixels = whole.test.images.numpy()
+        return found
 
     first = read_test(flat)
     assert len(first) == 9
@@ -205,12 +207,13 @@ def test_a_class_that_the_test_set_lacks_moves_no_label(root: Path) -> None:
 
 
 def test_composed_and_decomposed_letters_are_one_class(root: Path) -> None:
-    for split, form in (("train", "NFC"), ("test", "NFD")):
-        (root / split / "cat").rename(root / split / unicodedata.normalize(form, "été"))
+    composed, decomposed = unicodedata.normalize("NFC", "été"), unicodedata.normalize("NFD", "été")
+    (root / "train" / "cat").rename(root / "train" / composed)
+    (root / "test" / "cat").rename(root / "test" / decomposed)
     found = scan(root)
-    assert found.classes == ["dog", unicodedata.normalize("NFC", "été")]
+    assert found.classes == ["dog", composed]
     assert found.labels.tolist() == [0] * 5 + [1] * 5 + [0] * 5 + [1] * 5
-    assert found.names[-1].startswith("test/" + unicodedata.normalize("NFD", "été"))
+    assert found.names[-1].startswith(f"test/{decomposed}")
 
 
 # what is no part of the data
