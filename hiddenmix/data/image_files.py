@@ -170,6 +170,11 @@ def decode_files(
     return images
 
 
+def as_bytes(image: Image.Image) -> Image.Image:
+    """An image of any mode in mode L if it is grey, else in RGB, converted as those of files."""
+    return _convert(image, "L" if is_grey(image) else "RGB", Kinds())
+
+
 def _convert(image: Image.Image, mode: str, kinds: Kinds) -> Image.Image:
     if image.mode == "F":
         raise ValueError("its pixels are 32-bit floats; convert it to 8 or 16 bits")

@@ -22,6 +22,9 @@ class Pairs(Dataset):
         self.image, self.label, self.count = image, label, count
     def __len__(self): return self.count
     def __getitem__(self, index): return self.image(pixels[index]), self.label(labels[index])
+class Named(Pairs):
+    def __getitem__(self, index):
+        return dict(zip(("image", "label"), super().__getitem__(index)))
 pil = lambda each: Image.fromarray(each.transpose(1, 2, 0))
 unit = lambda each: torch.from_numpy(each) / 255
 """
@@ -55,6 +58,9 @@ def refusal(config: DatasetConfig = CONFIG) -> str:
         "Pairs(unit)",
         "Pairs(torch.from_numpy, torch.tensor)",
         "Pairs(lambda each: each.transpose(1, 2, 0))",
+        "Pairs(lambda each: pil(each).convert('RGBA'))",
+        "Named(pil)",
+        "torch.utils.data.Subset(Pairs(pil), range(12))",
         "TensorDataset(torch.from_numpy(pixels), torch.from_numpy(labels))",
         "(pixels, labels)",
         "(torch.from_numpy(pixels), torch.from_numpy(labels))",
@@ -83,6 +89,23 @@ def test_names_of_classes_are_taken(tmp_path: Path) -> None:
     data = load(CONFIG)
     assert data.classes == ["ant", "bee", "cow", "dog"]
     assert len(data.test.labels) == 3
+
+
+def test_pil_images_are_converted_as_files_are() -> None:
+    """The numbers of a palette are no colours."""
+    write(
+        """
+        def make():
+            image = Image.new("P", (9, 10), 1)
+            image.putpalette([255, 0, 0, 10, 200, 30])
+            train = Pairs(lambda each: image)
+            train.classes = ["ant", "bee", "cow"]
+            return torch.utils.data.Subset(train, range(6)), train
+        """
+    )
+    data = load(CONFIG)
+    assert data.train.images[0, :, 5, 5].tolist() == [10, 200, 30]
+    assert data.classes == ["ant", "bee", "cow"]
 
 
 def test_it_is_called_once_a_process() -> None:
@@ -116,7 +139,7 @@ def test_nothing_is_imported_that_was_not_named() -> None:
             "raised OSError: no disk\n  in own_data_of_a_test.py, line",
         ),
         ("import nothing_like_it\ndef make(): pass", "No module named 'nothing_like_it'"),
-        ("def other(): pass", "has no function make\n  it has: [Pairs,pil,unit,other]"),
+        ("def other(): pass", "has no function make\n  it has: [Pairs,Named,pil,unit,other]"),
         (
             "def make(): return (pixels / 255 - 0.5, labels), (pixels, labels)",
             "that are no bytes / 255\n  leave Normalize away",
