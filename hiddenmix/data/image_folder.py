@@ -264,7 +264,7 @@ def remarks(found: Scan, kinds: Kinds, config: DatasetConfig) -> list[str]:
     largest = kinds[LARGEST]
     counts = {kind: count for kind, count in kinds.items() if kind != LARGEST}
     if counts:
-        said.append("of the images are " + ", ".join(f"{n:,} {kind}" for kind, n in counts.items()))
+        said.append("converted: " + ", ".join(f"{n:,} {kind}" for kind, n in counts.items()))
     if counts.get("of 16 bits") and largest * 255 // 65535 < 128:
         said.append(
             f"warning: the largest 16-bit value is {largest:,} of 65,535, so that "

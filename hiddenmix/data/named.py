@@ -69,6 +69,8 @@ def torchvision_set(
     try:
         try:
             return read(config.name, root, progress)
+        except UserError:
+            raise
         except Exception as error:
             problem = error
             # In here, so that where these fail too the first error stays beside their own.
@@ -78,6 +80,8 @@ def torchvision_set(
                 raise
             _download(config.name, root)
             return read(config.name, root, progress)
+    except UserError:
+        raise
     except Exception as error:  # torchvision's loaders raise many kinds on absent or damaged files
         state = "cannot be downloaded or read" if config.download else "is not complete"
         told = problem if isinstance(problem, ValueError) else error
@@ -99,13 +103,11 @@ def _root(config: DatasetConfig) -> Path:
     return root.parent if root.name == inner and not (root / inner).exists() else root
 
 
-def _idx_set(name: str, root: Path, progress: Progress | None) -> tuple[Images, Images, list[str]]:
+def _idx_set(name: str, root: Path, _: Progress | None) -> tuple[Images, Images, list[str]]:
     from torchvision import datasets
 
     named = NAMED[name]
     loader = named.loader
-    if progress is not None:
-        progress(f"reading {loader}", 0, 1)
     places = [root / loader / "raw", root / loader, root / "raw", root, root / name]
     places.append(root / name.replace("_", "-"))
     found = read_idx(name, places, (named.train_size, named.test_size), named.shape[1:])

@@ -180,7 +180,7 @@ def test_what_was_converted_is_said_also_from_the_cache(root: Path) -> None:
     clear.save(root / "train" / "dog" / "0.png")
     config = DatasetConfig(name="image_folder", root=str(root))
     expected = (
-        "of the images are 1 of 16 bits, 1 in CMYK, 1 with transparency (laid over white)",
+        "converted: 1 of 16 bits, 1 in CMYK, 1 with transparency (laid over white)",
         "warning: the largest 16-bit value is 4,095 of 65,535, so that 16 of 256 grey levels are left; "
         "scale the images to 16 bits first",
     )

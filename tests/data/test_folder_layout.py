@@ -77,6 +77,10 @@ def test_a_folder_too_deep_too_high_or_misspelt_is_told(root: Path) -> None:
     assert advice(root.parent / "above") == f"set dataset.root={above}/images"
     assert advice(root / "train") == f"set dataset.root={root}"
     assert advice(root.parent / "imagse") == f"set dataset.root={root}"
+    packed = root.parent / "packed"
+    packed.mkdir()
+    (packed / "photos.zip").write_bytes(b"")
+    assert advice(packed) == "unpack [photos.zip] there"
     (root.parent / "set.npz").write_bytes(b"")
     assert advice(root.parent / "set.npz") == "add dataset=arrays"
     (root.parent / "set.zip").write_bytes(b"")
