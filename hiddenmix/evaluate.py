@@ -20,6 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:<number>")
     parser.add_argument("--dataset-root", help="the data's folder, if it has moved since")
     parser.add_argument(
+        "--target",
+        help="the function of dataset=import, which is code: it is called only where it is named here",
+    )
+    parser.add_argument(
         "--outside",
         action="append",
         metavar="NAME=PATH",
@@ -46,6 +50,7 @@ def _run(options: argparse.Namespace) -> int:
         options.study,
         options.device,
         root=options.dataset_root,
+        target=options.target,
         outside=outside,
         images=options.images,
     )

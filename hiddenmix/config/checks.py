@@ -160,7 +160,7 @@ def check(config: Config) -> None:
     if config.dataset.resample and config.dataset.train_size is None:
         raise ConfigError("dataset.resample", True, "true with dataset.train_size=<images a seed>")
     _check_outside(config)
-    for key in ("dataset.root", "dataset.title", "dataset.train", "dataset.test"):
+    for key in [f"dataset.{name}" for name in ("root", "title", "train", "test", "target")]:
         text = _value(config, key)
         if text is not None and (not text or "\0" in text or len(text) > 4096):
             raise ConfigError(key, text, "a text of 1 to 4096 characters without NUL")

@@ -10,7 +10,7 @@ from hiddenmix.config import UserError, show
 from hiddenmix.data.image_files import EXTENSIONS, unreadable
 from hiddenmix.data.leftovers import is_leftover
 
-LAYOUT = "expected: train/<class>/* and test/<class>/* with the same two or more classes"
+LAYOUT = "expected: train/<class>/* and test/<class>/* with two or more classes"
 _FIFTH = "dataset.test_fraction=0.2 to hold out a fifth of each class"
 _TEST = ("test", "val", "dev", "eval", "holdout")  # what names of test folders hold, best first
 
@@ -47,6 +47,11 @@ def find(root: str, train: str | None, test: str | None, held_out: bool) -> Layo
         return Layout(first, second)
     there = folders(root)
     said = f"holds {show([f'{name}/' for name in there])}" if there else "holds no folders"
+    if not there and (archives := _archives(root)):
+        raise UserError(
+            f"dataset.root={show(root)} has no folder {show(lacking[0])}/\n"
+            f"  unpack {show(archives)} there"
+        )
     raise UserError(
         f"dataset.root={show(root)} has no folder {show(lacking[0])}/, it {said}\n"
         f"  {_advice(root, there, train, test)}"
@@ -159,6 +164,11 @@ def typed(key: str, value: str) -> str:
     if re.fullmatch(r"[\w./-]+", value):
         return f"{key}={value}"
     return "\"{}='{}'\"".format(key, value.replace("'", "\\'"))
+
+
+def _archives(root: str) -> list[str]:
+    endings = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
+    return sorted(path.name for path in Path(root).iterdir() if path.suffix.lower() in endings)
 
 
 def _holds_image(place: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hiddenmix.config import show
+from hiddenmix.config import UserError, show
 
 _SPLITS = ("train", "t10k")
 # The first labels of the training sets, which tell files of the same names apart.
@@ -35,7 +35,8 @@ def read_idx(
     """The data set `name` from the first of `folders` that holds it whole.
 
     `sizes`: how many images it has; `sides`: their height and width. Raises ValueError, which says what
-    is wrong with the files that are there, and FileNotFoundError where there are none.
+    is wrong with the files that are there, FileNotFoundError where there are none, and `UserError` where
+    they are those of another set: no download may write over them.
     """
     problems: list[str] = []
     for folder in folders:
@@ -44,7 +45,7 @@ def read_idx(
             for split, size in zip(_SPLITS, sizes, strict=True):
                 images = _read(folder, f"{split}-images", 3, (size, *sides))
                 splits.append((images, _read(folder, f"{split}-labels", 1, (size,))))
-            _check_name(name, splits[0][1])
+            _check_name(name, folder, splits[0][1])
         except FileNotFoundError:
             if any(_candidates(folder, f"{split}-images", 3) for split in _SPLITS):
                 problems.append(f"{show(folder)} lacks some of the four files")
@@ -58,11 +59,14 @@ def read_idx(
     raise FileNotFoundError("the four files are not there")
 
 
-def _check_name(name: str, labels: NDArray[np.uint8]) -> None:
+def _check_name(name: str, folder: Path, labels: NDArray[np.uint8]) -> None:
     other = {begin: known for known, begin in _BEGINNINGS.items() if known != name}
     found = other.get(tuple(labels[:10].tolist()))
     if found is not None:
-        raise ValueError(f"the files are those of dataset={found}")
+        raise UserError(
+            f"{show(folder)} holds the files of {found}, not of {name}\n"
+            f"  add dataset={found}, or set another dataset.root"
+        )
 
 
 def _candidates(folder: Path, stem: str, rank: int) -> list[Path]:

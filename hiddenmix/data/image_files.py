@@ -6,6 +6,7 @@ are converted, colour profiles are not applied. Of several frames the first is t
 """
 
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -64,9 +65,29 @@ class UnreadableError(UserError):
         super().__init__(f"{show(name)} {why}\n  replace or remove it")
 
 
+# What files that are called images begin with, and what to say of them.
+_STRANGERS = (
+    (
+        rb"(?s)....ftyp(hei|hev|mif1|msf1)",
+        "is an HEIC image, which Pillow does not read; convert it to JPEG",
+    ),
+    (rb"(?i)\s*<(!doctype html|html|head|body)", "is a web page: its download failed"),
+    (rb"(?i)\s*<(\?xml|svg|error)", "is XML or SVG, no image of pixels"),
+    (rb"version https://git-lfs", "is a pointer of Git LFS: git lfs pull brings the image"),
+    (rb"\0\x05\x16\x07", "is what a Mac keeps beside a file, no image"),
+    (rb"\0+$", "holds zeros alone: it was not written to its end"),
+)
+
+
+def _stranger(path: str) -> str:
+    """What a file is that Pillow does not know."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        start = file.read(64)
+    known = (says for pattern, says in _STRANGERS if re.match(pattern, start))
+    return next(known, "is not an image of a known format")
+
+
 def unreadable(name: str, error: Exception) -> UnreadableError:
-    if isinstance(error, UnidentifiedImageError):
-        return UnreadableError(name, "is not an image of a known format")
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return UnreadableError(name, f"cannot be read: {show(text or type(error).__name__)}")
 
@@ -88,6 +109,8 @@ def opened(root: str, name: str) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         why = f"is too large to decode (allowed: at most {MAX_PIXELS:,} pixels)"
         raise UnreadableError(name, why) from error
+    except UnidentifiedImageError as error:
+        raise UnreadableError(name, _stranger(f"{root}{os.sep}{name}")) from error
     except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
         raise unreadable(name, error) from error
 
@@ -145,6 +168,11 @@ def decode_files(
                 continue
             images[index] = pixels if channels == 1 else pixels.transpose(2, 0, 1)
     return images
+
+
+def as_bytes(image: Image.Image) -> Image.Image:
+    """An image of any mode in mode L if it is grey, else in RGB, converted as those of files."""
+    return _convert(image, "L" if is_grey(image) else "RGB", Kinds())
 
 
 def _convert(image: Image.Image, mode: str, kinds: Kinds) -> Image.Image:

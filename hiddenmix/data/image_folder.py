@@ -60,7 +60,9 @@ def scan(config: DatasetConfig) -> Scan:
     else:
         others = _like(classes, folders(_place(root, layout.test)), layout)
         train = _list(found, layout.train, classes)
-        test = _list(found, layout.test, others)
+        test = _list(found, layout.test, others, optional=True)
+        if not test:
+            raise UserError(f"{show(layout.test)}/ holds no image\n  {LAYOUT}")
     digest = hashlib.blake2b(digest_size=16)
     for name, label, size, time in (*train, *test):
         # os.fsencode: names need not be valid UTF-8; NUL is in none of them
@@ -91,35 +93,43 @@ def _place(root: str, split: str) -> str:
 
 
 def _like(classes: list[str], others: list[str], layout: Layout) -> list[str]:
-    """The class folders of the test set in the order of the training set's `classes`.
+    """The class folders of the test set in the order of the training set's `classes`, empty texts for
+    those that it lacks.
 
     Letters with accents may be composed in one and not in the other: Macs decompose them. Raises
-    `UserError` where the classes differ.
+    `UserError` where the test set has classes that the training set lacks, or none.
     """
     named = {unicodedata.normalize("NFC", name): name for name in others}
     same = [named.get(unicodedata.normalize("NFC", name), "") for name in classes]
-    if sorted(same) == others:
+    strange = sorted({*others} - {*same})
+    if others and not strange:
         return same
-    sides = {
-        layout.train: sorted({*classes} - {*others}),
-        str(layout.test): sorted({*others} - {*classes}),
-    }
-    parts = [f"only in {show(split)}/: {show(names)}" for split, names in sides.items() if names]
+    lacking = [name for name, found in zip(classes, same, strict=True) if not found]
+    parts = [
+        f"only in {show(split)}/: {show(names)}"
+        for split, names in ((layout.train, lacking), (layout.test, strange))
+        if names
+    ]
     raise UserError(
         f"{show(layout.train)}/ and {show(layout.test)}/ differ in classes, {'; '.join(parts)}\n"
         f"  {LAYOUT}"
     )
 
 
-def _list(found: Scan, split: str, classes: list[str]) -> list[_File]:
-    """The files of a split, by class folder and name; `found` gets what is skipped or broken."""
+def _list(found: Scan, split: str, classes: list[str], *, optional: bool = False) -> list[_File]:
+    """The files of a split, by class folder and name; `found` gets what is skipped or broken.
+
+    Raises `UserError` for a class without images, unless these are `optional`.
+    """
     _count_others(_place(found.root, split), found)
     listed: list[_File] = []
     for label, folder in enumerate(classes):
+        if not folder:
+            continue
         start = f"{split}{os.sep}{folder}" if split else folder
         skipped = Counter[str]()
         mine = sorted(files(found.root, start, skipped, found.broken))
-        if not mine:
+        if not mine and not optional:
             said = f": {skipped_text(skipped)}" if skipped else ""
             raise UserError(
                 f"class folder {show(start)} holds no image{said}\n"
@@ -247,10 +257,14 @@ def remarks(found: Scan, kinds: Kinds, config: DatasetConfig) -> list[str]:
             f"dataset.test_fraction={show(config.test_fraction)}: the test images are held out of the "
             "folder, the same share of each class, chosen by their files' names"
         )
+    there = {*found.labels[found.train_size :].tolist()}
+    lacking = [name for label, name in enumerate(found.classes) if label not in there]
+    if lacking:
+        said.append(f"warning: {len(lacking):,} class(es) without a test image: {show(lacking)}")
     largest = kinds[LARGEST]
     counts = {kind: count for kind, count in kinds.items() if kind != LARGEST}
     if counts:
-        said.append("of the images are " + ", ".join(f"{n:,} {kind}" for kind, n in counts.items()))
+        said.append("converted: " + ", ".join(f"{n:,} {kind}" for kind, n in counts.items()))
     if counts.get("of 16 bits") and largest * 255 // 65535 < 128:
         said.append(
             f"warning: the largest 16-bit value is {largest:,} of 65,535, so that "

@@ -7,7 +7,7 @@ of arrays (images, labels).
 import importlib
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from hiddenmix.config import ConfigError, DatasetConfig, UserError, show
-from hiddenmix.data.arrays import as_bytes, class_numbers
-from hiddenmix.data.images import Images
+from hiddenmix.data.arrays import as_bytes, class_numbers, image_shape
+from hiddenmix.data.image_files import as_bytes as as_bytes_of_image
+from hiddenmix.data.images import Images, check_memory
 
 _EXPECTED = "expected: (train, test), each a torch Dataset of (image, label) or (images, labels)"
 _TWICE = 4  # so many images are taken twice, which shows augmentation
@@ -80,7 +82,8 @@ def _made(function: Callable[[], Any], target: str) -> tuple[Images, Images, lis
     what = f"dataset.target={show(target)}"
     if not isinstance(made, (tuple, list)) or len(made) != 2:
         raise UserError(f"{what} returned {_kind(made)}\n  {_EXPECTED}")
-    names = getattr(made[0], "classes", None)
+    whole = getattr(made[0], "dataset", None)  # of a torch Subset
+    names = getattr(made[0], "classes", getattr(whole, "classes", None))
     pixels, labels = zip(
         *(
             _arrays(f"{what}, {split}", each)
@@ -128,6 +131,8 @@ def _arrays(what: str, made: Any) -> tuple[NDArray[np.uint8], NDArray[Any]]:
             raise _own(f"{what}[{index}]", error) from error
         image, label = _sample(f"{what}[{index}]", sample)
         if images is None:
+            size = image_shape(f"{what}, with its images,", (count, *image.shape))
+            check_memory(count, size)
             images = np.empty((count, *image.shape), image.dtype)
         if image.shape != images.shape[1:] or image.dtype != images.dtype:
             raise UserError(
@@ -147,10 +152,21 @@ def _arrays(what: str, made: Any) -> tuple[NDArray[np.uint8], NDArray[Any]]:
 
 def _sample(what: str, sample: Any) -> tuple[NDArray[Any], Any]:
     """One image, floats from 0 to 1 as bytes, and its label."""
-    if not isinstance(sample, (tuple, list)) or len(sample) < 2:
+    if isinstance(sample, Mapping):  # as Hugging Face's data sets give them
+        image, label = (
+            next((sample[key] for key in keys if key in sample), None)
+            for keys in (("image", "img"), ("label", "labels"))
+        )
+    else:
+        fits = isinstance(sample, (tuple, list)) and len(sample) > 1
+        image, label = sample[:2] if fits else (None, None)
+    if image is None or label is None:
         raise UserError(f"{what} is {_kind(sample)}\n  expected: (image, label)")
-    label = sample[1].item() if isinstance(sample[1], (torch.Tensor, np.generic)) else sample[1]
-    return _whole(what, np.asarray(sample[0])), label
+    if isinstance(label, (torch.Tensor, np.generic)):
+        label = label.item()
+    if isinstance(image, Image.Image):
+        image = as_bytes_of_image(image)
+    return _whole(what, np.asarray(image)), label
 
 
 def _whole(what: str, images: NDArray[Any]) -> NDArray[Any]:

@@ -63,12 +63,14 @@ def torchvision_set(
     config: DatasetConfig, progress: Progress | None
 ) -> tuple[Images, Images, list[str]]:
     """A set that torchvision knows, from the files that are there or downloaded. Raises `UserError`."""
-    named, root = NAMED[config.name], Path(config.root or "data").expanduser()
+    named, root = NAMED[config.name], _root(config)
     read = _idx_set if named.files == _IDX else _read_torchvision
     problem: Exception | None = None  # with the files that are there
     try:
         try:
             return read(config.name, root, progress)
+        except UserError:
+            raise
         except Exception as error:
             problem = error
             # In here, so that where these fail too the first error stays beside their own.
@@ -78,6 +80,8 @@ def torchvision_set(
                 raise
             _download(config.name, root)
             return read(config.name, root, progress)
+    except UserError:
+        raise
     except Exception as error:  # torchvision's loaders raise many kinds on absent or damaged files
         state = "cannot be downloaded or read" if config.download else "is not complete"
         told = problem if isinstance(problem, ValueError) else error
@@ -90,13 +94,20 @@ def torchvision_set(
         ) from error
 
 
-def _idx_set(name: str, root: Path, progress: Progress | None) -> tuple[Images, Images, list[str]]:
+def _root(config: DatasetConfig) -> Path:
+    """The folder that torchvision calls root, also where the folder within it was given."""
+    from torchvision import datasets
+
+    root = Path(config.root or "data").expanduser()
+    inner = getattr(getattr(datasets, NAMED[config.name].loader), "base_folder", None)
+    return root.parent if root.name == inner and not (root / inner).exists() else root
+
+
+def _idx_set(name: str, root: Path, _: Progress | None) -> tuple[Images, Images, list[str]]:
     from torchvision import datasets
 
     named = NAMED[name]
     loader = named.loader
-    if progress is not None:
-        progress(f"reading {loader}", 0, 1)
     places = [root / loader / "raw", root / loader, root / "raw", root, root / name]
     places.append(root / name.replace("_", "-"))
     found = read_idx(name, places, (named.train_size, named.test_size), named.shape[1:])

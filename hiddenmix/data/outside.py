@@ -111,12 +111,12 @@ def open_outside(
         with _blaming(name, path):
             place = _place(path)
             if place.is_file() and zipfile.is_zipfile(place):
-                conditions, read = _npz(place, len(classes), shape)
+                conditions, read = _npz(place, classes, shape)
             elif not place.is_dir():
                 state = "is no folder and no .npz that can be read"
                 raise UserError(f"{state if place.exists() else 'does not exist'}\n  {_FORMS}")
             elif (place / _LABELS).exists():
-                conditions, read = _corruptions(place, len(classes), shape)
+                conditions, read = _corruptions(place, classes, shape)
             else:
                 conditions, read = _class_folders(place, classes, shape, resize)
         found.append(OutsideSet(name, path, conditions, read))
@@ -214,7 +214,9 @@ def _scan(place: Path, classes: Sequence[str]) -> Scan:
 # arrays
 
 
-def _npz(place: Path, classes: int, shape: tuple[int, int, int]) -> tuple[tuple[str, ...], _Read]:
+def _npz(
+    place: Path, classes: Sequence[str], shape: tuple[int, int, int]
+) -> tuple[tuple[str, ...], _Read]:
     file, (channels, height, width) = show(place.name), shape
     (size, dtype), (label_size, label_dtype) = npz_headers(
         place, ("x_test", "y_test"), "uint8 images x_test and class numbers y_test"
@@ -248,7 +250,7 @@ def _npz(place: Path, classes: int, shape: tuple[int, int, int]) -> tuple[tuple[
 
 
 def _corruptions(
-    place: Path, classes: int, shape: tuple[int, int, int]
+    place: Path, classes: Sequence[str], shape: tuple[int, int, int]
 ) -> tuple[tuple[str, ...], _Read]:
     size, dtype = npy_header(place / _LABELS)
     if dtype.kind not in "iu" or len(size) != 1 or size[0] % SEVERITIES or size[0] < SEVERITIES:
@@ -287,11 +289,24 @@ def _corruptions(
     return tuple(f"{path.stem}_{severity}" for path in files for severity in severities), read
 
 
-def _class_numbers(what: str, labels: NDArray[Any], classes: int) -> NDArray[np.int64]:
-    if labels.min() < 0 or labels.max() >= classes:
+def _class_numbers(what: str, labels: NDArray[Any], classes: Sequence[str]) -> NDArray[np.int64]:
+    """Labels as class numbers; where classes are called by other numbers, labels are these names."""
+    if all(name.isdecimal() for name in classes) and list(classes) != [
+        *map(str, range(len(classes)))
+    ]:
+        places = {name: index for index, name in enumerate(classes)}
+        found = [places.get(str(label), -1) for label in labels.tolist()]
+        if min(found) >= 0:
+            return np.array(found, np.int64)
+        strange = sorted({*map(str, labels.tolist())} - {*classes})
+        raise UserError(
+            f"{what} has labels that are no classes of the data set: {show(strange)}\n"
+            f"  expected: {show(list(classes))}"
+        )
+    if labels.min() < 0 or labels.max() >= len(classes):
         raise UserError(
             f"{what} has labels from {labels.min()} to {labels.max()}\n"
-            f"  expected: the data set's class numbers, from 0 to {classes - 1}"
+            f"  expected: the data set's class numbers, from 0 to {len(classes) - 1}"
         )
     return np.array(labels, np.int64)
 

@@ -24,12 +24,14 @@ def evaluate_study(
     device: str = "auto",
     *,
     root: str | None = None,
+    target: str | None = None,
     outside: Mapping[str, str] | None = None,
     images: int | None = None,
 ) -> int:
     """Measure the finished cells of a study in full, where they lack it, and write its report.
 
-    `root`: where the data are now; `outside`: outside sets instead of those of the cells' own
+    `root`: where the data are now; `target`: the function of `dataset=import` that may be called, since a
+    study may come from others; `outside`: outside sets instead of those of the cells' own
     configurations; `images`: at most so many test images. Returns the exit code: 1 if a network could
     not be measured, 2 if the data are not those that it was trained on. Raises `UserError`.
     """
@@ -55,6 +57,14 @@ def evaluate_study(
                 dict(outside) if outside is not None else config.dataset.outside
             )
             config.evaluation_images = images if images is not None else config.evaluation_images
+            if config.dataset.name == "import" and config.dataset.target != target:
+                codes.add(2)
+                named = show(config.dataset.target)
+                say(
+                    f"[{number}/{len(cells)}] {cell.folder.name}: refused: its data come from "
+                    f"a function, which is called only where it is named: --target {named}"
+                )
+                continue
             note = "already evaluated"
             with cell.locked(timeout=_PATIENCE) as mine:
                 now = cell.result() or found  # another process may have evaluated it meanwhile

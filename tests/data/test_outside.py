@@ -639,3 +639,13 @@ def test_digest_is_taken_once_and_when_asked_for(cifar_c: Path) -> None:
     assert digest == open_one(cifar_c).digest
     (cifar_c / "fog.npy").unlink()
     assert found.digest == digest
+
+
+def test_where_classes_are_called_by_numbers_labels_are_their_names(tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    np.savez(path, x_test=noise(0, 3, 10, 9, 3), y_test=np.array([1, 2, 10]))
+    (found,) = open_outside({"cam": str(path)}, ["1", "10", "2"], SHAPE, None)
+    assert found.images("").labels.tolist() == [0, 2, 1]
+    np.savez(path, x_test=noise(0, 3, 10, 9, 3), y_test=np.array([0, 2, 10]))
+    with pytest.raises(UserError, match=r"no classes of the data set: \[0\]\n"):
+        open_outside({"cam": str(path)}, ["1", "10", "2"], SHAPE, None)

@@ -340,7 +340,14 @@ DATA = [
     _saved("with a palette", Image.fromarray(pixels(9)).convert("P")),
     _saved("of 16 bits", Image.fromarray(np.full((10, 10), 40_000, np.uint16))),
     _images(
-        "image folder without test/", "has no folder test/", lambda r: shutil.rmtree(r / "test")
+        "image folder without test/",
+        "has no folder test/.*\n  add dataset.test_fraction=0.2",
+        lambda r: shutil.rmtree(r / "test"),
+    ),
+    _images(
+        "image that is a web page",
+        "train/dog/1.png is a web page: its download failed",
+        lambda r: (r / "train/dog/1.png").write_text("<!DOCTYPE html><html>404</html>"),
     ),
     _images(
         "class with 0 images",
@@ -350,7 +357,7 @@ DATA = [
             lambda r: (r / "train/dog/1.png").unlink(),
         ),
     ),
-    _images("classes differ", "differ in classes", lambda r: (r / "train/bird").mkdir()),
+    _images("classes differ", "differ in classes", lambda r: (r / "test/bird").mkdir()),
     _images(
         "one class alone",
         "two or more classes",
@@ -392,6 +399,13 @@ DATA = [
         "1 networks",
         lambda r: (r / ".hiddenmix").write_text(""),
         Gets.RECOVERED,
+    ),
+    Bad(
+        "batch larger than a small folder, by default",
+        "batch_size=128 is not allowed\n  allowed: 2 to 4 training images; 128 is the default, set for "
+        "example batch_size=2",
+        ("dataset=image_folder", "dataset.root=images"),
+        before=Before.IMAGES,
     ),
     Bad("mnist not there", "mnist is not complete", ("dataset=mnist", "dataset.download=false")),
 ]

@@ -1,0 +1,232 @@
+"""The MNIST family's files, packed or not, whole or not, wherever they lie; half-finished archives."""
+
+import gzip
+import pickle
+import tarfile
+import urllib.request
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+from torchvision import datasets
+
+from hiddenmix.config import DatasetConfig, UserError
+from hiddenmix.data.loading import load
+from hiddenmix.data.named import NAMED
+from tests.data.test_torchvision_sets import idx, md5, random_set, write_cifar
+
+TRAIN, TEST = 40, 20
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+FILES = ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"]
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    asked: list[str] = []
+
+    def refuse(request: Any, *_: object, **__: object) -> None:
+        asked.append(request.full_url)
+        raise URLError("no network here")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    for key in ("mnist", "fashion_mnist", "kmnist"):
+        monkeypatch.setitem(NAMED, key, replace(NAMED[key], train_size=TRAIN, test_size=TEST))
+    return asked
+
+
+CONTENT = random_set((28, 28), 10, 0)
+
+
+def contents() -> dict[str, bytes]:
+    arrays = [each for split in ("train", "test") for each in CONTENT[split]]
+    return {name: idx(array.astype(np.uint8)) for name, array in zip(FILES, arrays, strict=True)}
+
+
+def write(folder: Path, form: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents().items():
+        path = folder / f"{name}-ubyte"
+        match form:
+            case "packed anew":
+                # other levels and times give other MD5 sums of the same content
+                path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(content, 1, mtime=7))
+            case "unpacked":
+                path.write_bytes(content)
+            case "unpacked by the browser":
+                path.with_name(f"{path.name}.gz").write_bytes(content)
+            case "with a dot":
+                (folder / path.name.replace("-idx", ".idx")).write_bytes(content)
+            case "each in its folder":
+                path.mkdir()
+                (path / path.name).write_bytes(content)
+
+
+FORMS = ["packed anew", "unpacked", "unpacked by the browser", "with a dot", "each in its folder"]
+
+
+@pytest.mark.parametrize("download", [False, True])
+@pytest.mark.parametrize("place", ["", "raw", "FashionMNIST", "FashionMNIST/raw", "fashion-mnist"])
+@pytest.mark.parametrize("form", FORMS)
+def test_whole_files_are_read_where_they_are(
+    tmp_path: Path, form: str, place: str, download: bool, offline: list[str]
+) -> None:
+    write(tmp_path / place, form)
+    before = sorted(tmp_path.rglob("*"))
+    data = load(DatasetConfig(name="fashion_mnist", root=str(tmp_path), download=download))
+    for split, each in (("train", data.train), ("test", data.test)):
+        np.testing.assert_array_equal(each.images[:, 0], CONTENT[split][0])
+        np.testing.assert_array_equal(each.labels, CONTENT[split][1])
+    assert data.classes[0] == "T-shirt/top"
+    assert offline == []
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def refusal(root: Path, name: str = "fashion_mnist") -> str:
+    with pytest.raises(UserError) as caught:
+        load(DatasetConfig(name=name, root=str(root), download=False))
+    assert len(str(caught.value).splitlines()) == 2
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("share", [0, 0.5, 0.99, 1.01])
+def test_half_a_download_is_told_and_not_read(tmp_path: Path, packed: bool, share: float) -> None:
+    write(tmp_path, "packed anew" if packed else "unpacked")
+    path = tmp_path / f"t10k-labels-idx1-ubyte{'.gz' if packed else ''}"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)] + b"0" * int(share > 1))
+    assert f"({path.name}: " in refusal(tmp_path)
+
+
+def test_a_packed_file_stands_in_for_a_broken_unpacked_one(tmp_path: Path) -> None:
+    """As an unpacking that was interrupted leaves them."""
+    write(tmp_path / "FashionMNIST/raw", "packed anew")
+    for name in FILES[:2]:
+        (tmp_path / "FashionMNIST/raw" / f"{name}-ubyte").write_bytes(contents()[name][:100])
+    data = load(DatasetConfig(name="fashion_mnist", root=str(tmp_path), download=False))
+    np.testing.assert_array_equal(data.train.images[:, 0], CONTENT["train"][0])
+
+
+def test_one_flipped_bit_in_a_packed_file_is_noticed(tmp_path: Path) -> None:
+    write(tmp_path, "packed anew")
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert "train-images-idx3-ubyte.gz: " in refusal(tmp_path)
+
+
+def test_other_counts_and_the_files_of_another_set_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "unpacked")
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(41, np.uint8)))
+    assert "train-labels-idx1-ubyte: it holds [41], not [40]" in refusal(tmp_path)
+    labels = np.array([9, 0, 0, 3, 0, 2, 7, 2, 5, 5] * 4, np.uint8)  # Fashion-MNIST's first ten
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(labels))
+    load(DatasetConfig(name="fashion_mnist", root=str(tmp_path), download=False))
+    for name in ("mnist", "kmnist"):
+        for download in (False, True):
+            with pytest.raises(UserError, match="holds the files of fashion_mnist, not of"):
+                load(DatasetConfig(name=name, root=str(tmp_path), download=download))
+
+
+def test_a_broken_download_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: list[str]
+) -> None:
+    """torchvision finds four files and stops there, however small they are (vision 541, 7016)."""
+    packed = {f"{name}-ubyte.gz": gzip.compress(each) for name, each in contents().items()}
+    monkeypatch.setattr(
+        datasets.FashionMNIST, "resources", [(name, md5(each)) for name, each in packed.items()]
+    )
+    raw = tmp_path / "FashionMNIST" / "raw"
+    write(raw, "unpacked")
+    for path in raw.iterdir():
+        path.write_bytes(b"")
+
+    def fetch(url: str, path: Path) -> None:
+        Path(path).write_bytes(packed[url.rpartition("/")[2]])
+
+    monkeypatch.setattr(datasets.utils, "_get_redirect_url", lambda url, **_: url)
+    monkeypatch.setattr(datasets.utils, "_urlretrieve", fetch)
+    data = load(DatasetConfig(name="fashion_mnist", root=str(tmp_path)))
+    np.testing.assert_array_equal(data.test.images[:, 0], CONTENT["test"][0])
+
+
+@pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
+def test_debians_fashion_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = replace(NAMED["fashion_mnist"], train_size=60_000, test_size=10_000)
+    monkeypatch.setitem(NAMED, "fashion_mnist", real)
+    data = load(DatasetConfig(name="fashion_mnist", root=str(DEBIAN), download=False))
+    assert data.train.labels[:10].tolist() == [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]
+    assert data.train.labels.bincount().tolist() == [6000] * 10
+    assert data.test.labels.bincount().tolist() == [1000] * 10
+
+
+# CIFAR's archive
+
+
+@pytest.fixture
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, dict[str, Any]]:
+    """The archive of a small CIFAR-10, and its content; other bytes than the official archive's."""
+    content = write_cifar(tmp_path, monkeypatch, "CIFAR10", packed=True)
+    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", "0" * 32)
+    return tmp_path / "cifar-10-python.tar.gz", content
+
+
+def test_an_archive_in_its_place_is_read_without_download(
+    archive: tuple[Path, dict[str, Any]], offline: list[str]
+) -> None:
+    """As users who downloaded it by hand expect of `download=false`, on a disk they cannot write to."""
+    path, content = archive
+    half = path.parent / "cifar-10-batches-py"
+    half.mkdir()
+    (half / "data_batch_1").write_bytes(b"half")
+    before = sorted(path.parent.rglob("*"))
+    for download in (False, True):
+        data = load(DatasetConfig(name="cifar10", root=str(path.parent), download=download))
+        np.testing.assert_array_equal(data.train.images, content["train"][0])
+        np.testing.assert_array_equal(data.test.labels, content["test"][1])
+    assert sorted(path.parent.rglob("*")) == before
+    assert offline == []
+
+
+def test_half_an_archive_is_not_read(archive: tuple[Path, dict[str, Any]]) -> None:
+    path, _ = archive
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert "cifar10 is not complete" in refusal(path.parent, "cifar10")
+
+
+def test_pickles_of_an_archive_execute_only_with_the_right_checksums(
+    archive: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = archive
+    monkeypatch.chdir(path.parent)
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (Path("executed"),)
+
+    with tarfile.open(path, "w:gz") as tar:
+        for name, _md5 in (*datasets.CIFAR10.train_list, *datasets.CIFAR10.test_list):
+            data = pickle.dumps(Evil())
+            info = tarfile.TarInfo(f"../../cifar-10-batches-py/{name}")
+            info.size = len(data)
+            tar.addfile(info, BytesIO(data))
+    refusal(path.parent, "cifar10")
+    assert not (path.parent / "executed").exists()
+    assert sorted(each.name for each in path.parent.iterdir()) == [path.name]
+
+
+def test_the_inner_folder_given_as_root_is_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pytorch 740."""
+    content = write_cifar(tmp_path, monkeypatch, "CIFAR10", packed=False)
+    root = tmp_path / "cifar-10-batches-py"
+    data = load(DatasetConfig(name="cifar10", root=str(root), download=False))
+    np.testing.assert_array_equal(data.train.images, content["train"][0])
