@@ -9,15 +9,14 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
 
 from hiddenmix.config.checks import check
+from hiddenmix.config.files import fill_in_digests
 from hiddenmix.config.schema import (
     DATASETS,
+    MODELS,
     AdamConfig,
-    CnnConfig,
     Config,
     DatasetConfig,
-    PreactResNet18Config,
     SgdConfig,
-    TorchvisionConfig,
     UserError,
     show,
 )
@@ -41,7 +40,7 @@ def register() -> None:
     # Among Hydra's own groups, so that --help and completion offer the YAML files alone.
     store.store(group="hydra/schema", name="hiddenmix", node=schema)
     store.store(group="hydra/schema/dataset", name="any", node=DatasetConfig)
-    for node in (CnnConfig, PreactResNet18Config, TorchvisionConfig):
+    for node in MODELS:
         store.store(group="hydra/schema/model", name=node().name, node=node)
     for kind in (SgdConfig, AdamConfig):
         store.store(group="hydra/schema/optimizer", name=kind().name, node=kind)
@@ -57,6 +56,7 @@ def from_hydra(composed: DictConfig) -> Config:
     if not isinstance(config, Config):
         raise TypeError(f"the composed configuration has the wrong type {type(config).__name__}")
     check(config)
+    fill_in_digests(config.model)
     return config
 
 
@@ -87,9 +87,7 @@ def from_plain(content: Mapping[str, Any]) -> Config:
     """
     groups: dict[str, dict[str, type[Any]]] = {
         "dataset": dict.fromkeys(DATASETS, DatasetConfig),
-        "model": {
-            node().name: node for node in (CnnConfig, PreactResNet18Config, TorchvisionConfig)
-        },
+        "model": {node().name: node for node in MODELS},
         "optimizer": {node().name: node for node in (SgdConfig, AdamConfig)},
     }
     try:

@@ -71,7 +71,7 @@ def evaluate_study(
                     try:
                         add_evaluation(cell, now, loaded.get(config), chosen, sets(), lacks)
                         note = "evaluated"
-                    except OtherDataError as error:
+                    except (OtherDataError, UserError) as error:
                         codes.add(2)
                         note = f"refused: {clean(error)}"
                     except (OSError, ValueError, RuntimeError) as error:

@@ -29,6 +29,7 @@ KEYS = (
     *("dataset.augment", "dataset.validation", "dataset.train_size", "dataset.split_seed"),
     *("dataset.title", "dataset.resize", "dataset.download", "model", "model.name"),
     *("model.channels", "model.width", "model.batch_norm", "model.dropout", "model.small_stem"),
+    *("model.weights", "model.weights_digest", "model.arch", "model.target", "model.arguments"),
     *("optimizer", "optimizer.name", "optimizer.lr", "optimizer.weight_decay"),
     *("optimizer.schedule", "optimizer.warmup", "optimizer.milestones", "optimizer.gamma"),
     *("optimizer.momentum", "optimizer.nesterov", "optimizer.betas", "experiment", "nope"),
