@@ -2,7 +2,7 @@
 
 from hiddenmix.config.checks import allowed, check
 from hiddenmix.config.composition import config_folder, from_hydra, from_plain, register
-from hiddenmix.config.files import source_digest
+from hiddenmix.config.files import source_digest, with_digests
 from hiddenmix.config.meaning import check_meaning
 from hiddenmix.config.schema import (
     DATASETS,
@@ -59,4 +59,5 @@ __all__ = [
     "seeds",
     "show",
     "source_digest",
+    "with_digests",
 ]

@@ -9,7 +9,6 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
 
 from hiddenmix.config.checks import check
-from hiddenmix.config.files import fill_in_digests
 from hiddenmix.config.schema import (
     DATASETS,
     MODELS,
@@ -56,7 +55,6 @@ def from_hydra(composed: DictConfig) -> Config:
     if not isinstance(config, Config):
         raise TypeError(f"the composed configuration has the wrong type {type(config).__name__}")
     check(config)
-    fill_in_digests(config.model)
     return config
 
 

@@ -5,17 +5,22 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from hiddenmix.config.schema import ConfigError, ImportConfig, ModelConfig, UserError
 
 
-def fill_in_digests(model: ModelConfig) -> None:
-    """Fill in `weights_digest` and `source`; raises `UserError` for files that are not there."""
-    model.weights_digest = None if model.weights is None else _weights_digest(model.weights)
+def with_digests(model: ModelConfig) -> ModelConfig:
+    """`model` with `weights_digest` and `source` as the files now are.
+
+    Raises `UserError` for files that are not there.
+    """
+    weights = None if model.weights is None else _weights_digest(model.weights)
     if isinstance(model, ImportConfig):
-        model.source = source_digest(model.target)
+        return replace(model, weights_digest=weights, source=source_digest(model.target))
+    return replace(model, weights_digest=weights)
 
 
 def _weights_digest(path: str) -> str:

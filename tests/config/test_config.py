@@ -58,7 +58,6 @@ def test_an_imported_network_composes() -> None:
     config = composed("model=import", target, "model.arguments={width: 64, more: [1, 2]}")
     assert isinstance(config.model, ImportConfig)
     assert config.model.arguments == {"width": 64, "more": [1, 2]}
-    assert config.model.source is not None
     assert from_plain(asdict(config)) == config
 
 

@@ -2,11 +2,12 @@
 
 import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hiddenmix.config.files import fill_in_digests, source_digest
+from hiddenmix.config.files import source_digest, with_digests
 from hiddenmix.config.schema import ImportConfig, TorchvisionConfig, UserError
 
 
@@ -66,20 +67,17 @@ def test_files_that_are_not_there_are_refused(folder: Path) -> None:
     write(folder / "weights.safetensors", "one")
     for wrong in ("weights.pt", "missing.safetensors", "."):
         with pytest.raises(UserError, match=r"a \.safetensors file"):
-            fill_in_digests(TorchvisionConfig(weights=wrong))
+            with_digests(TorchvisionConfig(weights=wrong))
     model = TorchvisionConfig(weights="weights.safetensors")
-    fill_in_digests(model)
-    first = model.weights_digest
+    first = with_digests(model)
     write(folder / "weights.safetensors", "other")
-    fill_in_digests(model)
-    assert model.weights_digest not in (None, first)
-    model.weights = None
-    fill_in_digests(model)
+    assert with_digests(first).weights_digest not in (None, first.weights_digest)
+    assert with_digests(replace(first, weights=None)).weights_digest is None
     assert model.weights_digest is None
 
 
 def test_what_is_filled_in_cannot_be_given(folder: Path) -> None:
     write(folder / "givennet.py", "")
-    model = ImportConfig(target="givennet.Net", source="mine")
-    fill_in_digests(model)
+    model = with_digests(ImportConfig(target="givennet.Net", source="mine"))
+    assert isinstance(model, ImportConfig)
     assert model.source == source_digest("givennet.Net")

@@ -123,6 +123,16 @@ def test_networks_are_known_by_their_code_arguments_and_weights() -> None:
     assert len(cell_id(changed(model=ImportConfig(target=f"mynet.{'N' * 300}"))).encode()) < 200
 
 
+def test_requests_are_settled_with_what_their_files_are() -> None:
+    """From Python too, where no command line fills it in; the caller's own configuration stays."""
+    given = ImportConfig(target="torchvision.models.resnet18", arguments={"num_classes": 10})
+    settled = changed(model=given, layer="layer1", dataset=DatasetConfig(name="cifar10"))
+    check_requests([settled])
+    assert isinstance(settled.model, ImportConfig)
+    assert settled.model.source is not None
+    assert given.source is None
+
+
 def test_ids_stay_what_they_were_before_the_size_of_the_images_decided_the_stem() -> None:
     settled = changed(
         layer="input", model=TorchvisionConfig(), dataset=DatasetConfig(name="cifar10")
