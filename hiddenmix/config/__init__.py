@@ -2,19 +2,23 @@
 
 from hiddenmix.config.checks import allowed, check, choices
 from hiddenmix.config.composition import config_folder, from_hydra, from_plain, register
+from hiddenmix.config.files import source_digest, with_digests
 from hiddenmix.config.meaning import check_meaning
 from hiddenmix.config.schema import (
     DATASETS,
+    MODELS,
     MODES,
     AdamConfig,
     CnnConfig,
     Config,
     ConfigError,
     DatasetConfig,
+    ImportConfig,
     ModelConfig,
     OptimizerConfig,
     PreactResNet18Config,
     SgdConfig,
+    TimmConfig,
     TorchvisionConfig,
     UserError,
     layers,
@@ -25,16 +29,19 @@ from hiddenmix.config.sweeps import compose_jobs, configurations, expand_jobs, r
 
 __all__ = [
     "DATASETS",
+    "MODELS",
     "MODES",
     "AdamConfig",
     "CnnConfig",
     "Config",
     "ConfigError",
     "DatasetConfig",
+    "ImportConfig",
     "ModelConfig",
     "OptimizerConfig",
     "PreactResNet18Config",
     "SgdConfig",
+    "TimmConfig",
     "TorchvisionConfig",
     "UserError",
     "allowed",
@@ -52,4 +59,6 @@ __all__ = [
     "register",
     "seeds",
     "show",
+    "source_digest",
+    "with_digests",
 ]

@@ -5,11 +5,13 @@ from typing import Any
 
 from hiddenmix.config.schema import (
     DATASETS,
+    MODELS,
     MODES,
     AdamConfig,
     CnnConfig,
     Config,
     ConfigError,
+    ImportConfig,
     SgdConfig,
     layers,
     seeds,
@@ -26,7 +28,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "dataset.augment": ("none", "flip_crop"),
     "dataset.leaks": ("keep", "drop"),
     "dataset.resize_mode": ("squash", "crop", "pad"),
-    "model.name": ("cnn", "preact_resnet18", "torchvision"),
+    "model.name": tuple(node().name for node in MODELS),
     "optimizer.name": ("sgd", "adam"),
     "optimizer.schedule": ("one_cycle", "cosine", "step", "constant"),
 }
@@ -160,7 +162,8 @@ def check(config: Config) -> None:
     if config.dataset.resample and config.dataset.train_size is None:
         raise ConfigError("dataset.resample", True, "true with dataset.train_size=<images a seed>")
     _check_outside(config)
-    for key in [f"dataset.{name}" for name in ("root", "title", "train", "test", "target")]:
+    texts = [f"dataset.{name}" for name in ("root", "title", "train", "test", "target")]
+    for key in [*texts, "model.weights"]:
         text = _value(config, key)
         if text is not None and (not text or "\0" in text or len(text) > 4096):
             raise ConfigError(key, text, "a text of 1 to 4096 characters without NUL")
@@ -209,6 +212,13 @@ def _check_groups(config: Config) -> None:
     for group, node in (("model", model), ("optimizer", optimizer)):
         if node.name != type(node)().name:
             raise ConfigError(f"{group}.name", node.name, f"{group}={show(node.name)} chooses it")
+    arguments = _value(config, "model.arguments")
+    if arguments is not None and not isinstance(arguments, dict):
+        raise ConfigError("model.arguments", arguments, "names with values, such as {width: 64}")
+    if isinstance(model, ImportConfig) and not re.fullmatch(
+        r"[^\W\d]\w*(\.[^\W\d]\w*)+", model.target
+    ):
+        raise ConfigError("model.target", model.target, "module.Class, such as mynet.MyNet")
     if isinstance(model, CnnConfig) and len(model.channels) != 3:
         raise ConfigError("model.channels", model.channels, "three numbers, such as [32,64,128]")
     if isinstance(optimizer, AdamConfig) and len(optimizer.betas) != 2:

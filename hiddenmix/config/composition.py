@@ -11,13 +11,11 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
 from hiddenmix.config.checks import check
 from hiddenmix.config.schema import (
     DATASETS,
+    MODELS,
     AdamConfig,
-    CnnConfig,
     Config,
     DatasetConfig,
-    PreactResNet18Config,
     SgdConfig,
-    TorchvisionConfig,
     UserError,
     show,
 )
@@ -41,7 +39,7 @@ def register() -> None:
     # Among Hydra's own groups, so that --help and completion offer the YAML files alone.
     store.store(group="hydra/schema", name="hiddenmix", node=schema)
     store.store(group="hydra/schema/dataset", name="any", node=DatasetConfig)
-    for node in (CnnConfig, PreactResNet18Config, TorchvisionConfig):
+    for node in MODELS:
         store.store(group="hydra/schema/model", name=node().name, node=node)
     for kind in (SgdConfig, AdamConfig):
         store.store(group="hydra/schema/optimizer", name=kind().name, node=kind)
@@ -87,9 +85,7 @@ def from_plain(content: Mapping[str, Any]) -> Config:
     """
     groups: dict[str, dict[str, type[Any]]] = {
         "dataset": dict.fromkeys(DATASETS, DatasetConfig),
-        "model": {
-            node().name: node for node in (CnnConfig, PreactResNet18Config, TorchvisionConfig)
-        },
+        "model": {node().name: node for node in MODELS},
         "optimizer": {node().name: node for node in (SgdConfig, AdamConfig)},
     }
     try:

@@ -113,7 +113,14 @@ class DatasetConfig:
 @dataclass(kw_only=True)
 class ModelConfig:
     name: str = MISSING
-    """Which network; chosen by the group: `model=cnn|preact_resnet18|torchvision`."""
+    """Which network; chosen by the group: `model=cnn|preact_resnet18|torchvision|timm|import`."""
+
+    weights: str | None = None
+    """A `.safetensors` file with weights to start from, by the names of the network's own; those that the
+    file lacks, or has in another shape, as heads for other classes, are named and start at random."""
+
+    weights_digest: str | None = None
+    """Filled in: the first 16 digits of the SHA-256 of `weights`."""
 
 
 @dataclass(kw_only=True)
@@ -154,8 +161,47 @@ class TorchvisionConfig(ModelConfig):
     arch: str = "resnet18"
     """torchvision's name of the network, such as `resnet18` or `vgg11_bn`."""
 
-    small_stem: bool = True
-    """Residual networks: 3x3 stem of stride 1 and no max pooling, for images of about 32x32."""
+    small_stem: bool | None = None
+    """Residual networks: 3x3 stem of stride 1 and no max pooling, for images of about 32x32; null takes
+    it for images of at most 64 pixels a side."""
+
+
+@dataclass(kw_only=True)
+class TimmConfig(ModelConfig):
+    """Any classification network of timm, untrained; needs `pip install 'hiddenmix[timm]'`."""
+
+    name: str = "timm"
+
+    arch: str = "resnet18"
+    """timm's name of the network, such as `vit_tiny_patch16_224`, without the tag of its weights."""
+
+    arguments: Any = None
+    """Further arguments of `timm.create_model`, such as `{patch_size: 4}`."""
+
+
+@dataclass(kw_only=True)
+class ImportConfig(ModelConfig):
+    """A network of your own, or of an installed package, imported because it is named here."""
+
+    name: str = "import"
+
+    target: str = ""
+    """`module.Class`, or a function, that makes the network: of a file in this folder or of an installed
+    package. Called with `arguments`, and with `classes` (their number) and `shape` (C, H, W) where its
+    signature has them."""
+
+    arguments: Any = None
+    """Arguments by keyword, such as `{width: 64}`."""
+
+    source: str | None = None
+    """Filled in: 16 digits of a SHA-256 of the files that `target` comes from, so that a changed network
+    is another one."""
+
+
+MODELS: tuple[type[ModelConfig], ...] = (
+    *(CnnConfig, PreactResNet18Config, TorchvisionConfig),
+    *(TimmConfig, ImportConfig),
+)
 
 
 @dataclass(kw_only=True)

@@ -33,6 +33,7 @@ from hiddenmix.mixing.losses import (
     mixed_targets,
 )
 from hiddenmix.mixing.operations import mix, mix_branches
+from hiddenmix.mixing.places import replace_tensor, unwrapped
 
 __all__ = [
     "BRANCHES",
@@ -54,4 +55,6 @@ __all__ = [
     "mixed_loss",
     "mixed_targets",
     "mixing_at",
+    "replace_tensor",
+    "unwrapped",
 ]

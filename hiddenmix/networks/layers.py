@@ -1,14 +1,16 @@
 """The layers of the network that a configuration describes, looked for once in a process."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from hiddenmix.config import ConfigError, ModelConfig, UserError
-from hiddenmix.networks.building import build
+from hiddenmix.config import ConfigError, ImportConfig, ModelConfig, UserError
+from hiddenmix.networks.building import bare, build
 from hiddenmix.networks.stages import stages
 from hiddenmix.networks.survey import Layer, Survey, shares_left, survey
+from hiddenmix.networks.weights import take_weights
 from hiddenmix.randomness import default_generators
 from hiddenmix.system import physical_memory
 from hiddenmix.terminal import clean
@@ -77,14 +79,23 @@ def bypassed(
     return {name: _LEFT[key, name] for name in past}
 
 
+def weights_text(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> str | None:
+    """What `model.weights` has for the network, in words; None without."""
+    if model.weights is None:
+        return None
+    return take_weights(_made(replace(model, weights=None), shape, classes), model.weights)
+
+
 def _check_memory(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> None:
+    if isinstance(model, ImportConfig):
+        return  # the user's code is called once, as it is meant to be
     try:
         with torch.device("meta"):  # counts the weights without making them
-            network = build(model, shape, classes)
-    except NotImplementedError:
+            network = bare(model, shape, classes)
+    except UserError:
+        raise
+    except Exception:
         return  # one that looks at the values of tensors as it is built, such as torchvision's RegNets
-    except (AssertionError, RuntimeError, ValueError) as error:
-        raise _refusal(shape, error) from error
     # Weights, their gradients and the optimizer's averages.
     need = 3 * sum(value.nbytes for value in network.state_dict().values())
     have = physical_memory()
@@ -96,10 +107,11 @@ def _check_memory(model: ModelConfig, shape: tuple[int, int, int], classes: int)
 
 
 def _made(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> nn.Module:
-    with default_generators(0, "init"):
-        return build(model, shape, classes)
-
-
-def _refusal(shape: tuple[int, int, int], error: Exception) -> UserError:
-    size = "x".join(map(str, shape))
-    return UserError(f"this network cannot be built for {size} images\n  {clean(error, 500)}")
+    try:
+        with default_generators(0, "init"):
+            return build(model, shape, classes)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        size = "x".join(map(str, shape))
+        raise UserError(
+            f"this network cannot be built for {size} images\n  {clean(error, 500)}"
+        ) from error

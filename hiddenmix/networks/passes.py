@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from hiddenmix.mixing import replace_tensor
 from hiddenmix.networks.graph import Node, Place, places
 from hiddenmix.randomness import default_generators
 
@@ -100,18 +101,18 @@ def train_passes(network: nn.Module, images: Tensor) -> Trained:
     def listen(name: str) -> Listener:
         def heard(output: object) -> object:
             found.runs[name] = found.runs.pop(name, 0) + 1
-            if reason := _unfit(output, BATCH):
-                found.unfit[name] = reason
+            maps = _maps(output, BATCH)
+            if isinstance(maps, str):
+                found.unfit[name] = maps
                 return None
-            assert isinstance(output, Tensor)
             # A node of its own in the graph, also where a module returns what it was given.
-            own = output.clone()
+            own = maps.clone()
             if own.grad_fn is not None:
                 nodes[name] = own.grad_fn
             found.shapes[name] = tuple(own.shape[1:])
             if name in seen[0]:
                 found.affine[name] = _is_affine(_part(own), seen[1][name], seen[0][name])
-            return own
+            return replace_tensor(output, lambda _: own, name)
 
         return heard
 
@@ -126,28 +127,31 @@ def train_passes(network: nn.Module, images: Tensor) -> Trained:
 def _keep(seen: dict[str, Tensor]) -> Callable[[str], Listener]:
     def listen(name: str) -> Listener:
         def heard(output: object) -> None:
-            if isinstance(output, Tensor) and not _unfit(output, BATCH):
-                seen[name] = _part(output)
+            maps = _maps(output, BATCH)
+            if isinstance(maps, Tensor):
+                seen[name] = _part(maps)
 
         return heard
 
     return listen
 
 
-def _unfit(output: object, batch: int) -> str | None:
-    if not isinstance(output, Tensor):
-        return f"returns {type(output).__name__}, not one tensor"
-    if not output.is_floating_point():
+def _maps(output: object, batch: int) -> Tensor | str:
+    """The tensor that would be mixed of what a layer returns, or why there is none."""
+    if isinstance(output, Tensor) and not output.is_floating_point():
         return f"returns {str(output.dtype).removeprefix('torch.')}"
-    if output.dim() == 0 or len(output) != batch:
+    found = tensors(output)
+    if len(found) != 1:
+        return f"returns {type(output).__name__}, not one tensor"
+    if found[0].dim() == 0 or len(found[0]) != batch:
         return "its first dimension is not the batch"
-    return None
+    return found[0]
 
 
 def _described(output: object) -> tuple[tuple[int, ...] | None, str]:
     if not isinstance(output, Tensor):
         return None, f"a {type(output).__name__}"
-    if reason := _unfit(output, BATCH):
+    if isinstance(reason := _maps(output, BATCH), str):
         return None, f"a tensor of shape {list(output.shape)} ({reason})"
     return tuple(output.shape[1:]), f"a tensor [batch, {', '.join(map(str, output.shape[1:]))}]"
 
@@ -234,25 +238,25 @@ def evaluation_pass(
     def listen(name: str) -> Listener:
         def heard(output: object) -> object:
             nonlocal stands
-            if name not in fit or _unfit(output, len(batch)):
+            maps = _maps(output, len(batch)) if name in fit else ""
+            if isinstance(maps, str):
                 return None
-            assert isinstance(output, Tensor)
-            rows = _part(output[: walking.stop])
+            rows = _part(maps[: walking.stop])
             one, other, both, walked = (each[None] for each in rows[:4])
             found.affine[name] = _is_affine(one, other, both)
             found.varies[name] = not torch.equal(one, other)
-            changed = output.clone()
+            changed = maps.clone()
             if name in chain:
                 if before:
                     found.steps[before.pop()] = _is_affine(one, other, walked)
                     found.sound &= arrived(rows)
                 before.append(name)
-                changed[3] = _SHARE * output[0] + (1 - _SHARE) * output[1]
+                changed[3] = _SHARE * maps[0] + (1 - _SHARE) * maps[1]
                 stands = torch.randint(2, (_WALKERS,), generator=tosses)
-                changed[walking] = output[:2][stands.to(output.device)]
+                changed[walking] = maps[:2][stands.to(maps.device)]
             if name in own:
-                changed[own[name]] = output[0]
-            return changed
+                changed[own[name]] = maps[0]
+            return replace_tensor(output, lambda _: changed, name)
 
         return heard
 
@@ -276,13 +280,13 @@ def shares_pass(network: nn.Module, images: Tensor, mixed: Sequence[str]) -> dic
 
     def listen(name: str) -> Listener:
         def heard(output: object) -> object:
-            if name not in own or _unfit(output, len(batch)):
+            maps = _maps(output, len(batch)) if name in own else ""
+            if isinstance(maps, str):
                 return None
-            assert isinstance(output, Tensor)
-            changed = output.clone()
-            mean = (output[:size] + output[size : 2 * size]) / 2
+            changed = maps.clone()
+            mean = (maps[:size] + maps[size : 2 * size]) / 2
             changed[own[name] : own[name] + 2 * size] = torch.cat([mean, mean])
-            return changed
+            return replace_tensor(output, lambda _: changed, name)
 
         return heard
 

@@ -6,24 +6,6 @@ from torch.nn import functional as F
 
 from hiddenmix.config import PreactResNet18Config
 
-_WIDEST_BLOCK = 16
-"""Channels that oneDNN's 1x1 convolutions take at once: 8 with AVX2, 16 with AVX-512."""
-
-
-class _Projection(nn.Conv2d):
-    """1x1 convolution with a stride and no bias; narrow ones pick their pixels first.
-
-    For channels_last maps of fewer channels than a block, oneDNN's weight gradient of a strided 1x1
-    convolution writes past its workspace: a crash, a hang or wrong numbers
-    (github.com/uxlfoundation/oneDNN/issues/6035, open in torch 2.14).
-    """
-
-    def forward(self, maps: Tensor) -> Tensor:
-        if self.in_channels >= _WIDEST_BLOCK:
-            return super().forward(maps)
-        down, right = self.stride
-        return F.conv2d(maps[:, :, ::down, ::right], self.weight)
-
 
 class PreactBlock(nn.Module):
     """Pre-activation residual block: (BatchNorm -> ReLU -> 3x3 convolution) twice plus a shortcut."""
@@ -36,7 +18,7 @@ class PreactBlock(nn.Module):
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.shortcut: nn.Module | None = None
         if stride != 1 or inputs != outputs:
-            self.shortcut = _Projection(inputs, outputs, 1, stride, bias=False)
+            self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         activated = F.relu(self.norm1(x), inplace=True)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hiddenmix.config import UserError
+from hiddenmix.mixing import unwrapped
 from hiddenmix.networks.copying import copy_of, make_typical
 from hiddenmix.networks.graph import Place
 from hiddenmix.networks.passes import (
@@ -86,9 +87,10 @@ def mixable_layers(
     Found by forward passes of a copy on Gaussian images of `shape` (C, H, W), in training mode (a
     module that was put in evaluation mode within a training network stays there) and in evaluation
     mode. `left` also measures what each bypassed layer leaves, which takes a pass for every 16 of them.
-    The network itself stays as it is. Raises `UserError` where it refuses the shape.
+    Names are those of the network that torch.compile or a data-parallel wrapper stands around. The
+    network itself stays as it is. Raises `UserError` where it refuses the shape.
     """
-    return survey(copy_of(network), shape, left=left).layers
+    return survey(copy_of(unwrapped(network)), shape, left=left).layers
 
 
 def survey(network: nn.Module, shape: tuple[int, int, int], *, left: bool = False) -> Survey:

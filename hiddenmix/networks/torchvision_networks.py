@@ -4,7 +4,7 @@ import difflib
 
 from torch import nn
 
-from hiddenmix.config import ConfigError, TorchvisionConfig, UserError
+from hiddenmix.config import ConfigError, ModelConfig, TorchvisionConfig, UserError
 
 
 def torchvision_network(
@@ -29,13 +29,31 @@ def torchvision_network(
         raise UserError(
             f"model.arch={config.arch} does not accept {height}x{width} images: {error}"
         ) from error
-    if isinstance(network, models.ResNet) and config.small_stem:
+    if isinstance(network, models.ResNet) and has_small_stem(config, shape):
         stem = network.conv1
         network.conv1 = nn.Conv2d(stem.in_channels, stem.out_channels, 3, 1, 1, bias=False)
         network.maxpool = nn.Identity()
     if channels != 3:
         _replace_first_convolution(network, channels)
     return network
+
+
+_SMALL = 64
+"""Height and width in pixels up to which a residual network gets the stem for small images."""
+
+
+def has_small_stem(config: TorchvisionConfig, shape: tuple[int, int, int]) -> bool:
+    """`model.small_stem`, or where it is null what the size of the images makes of it; true where the
+    network has no choice."""
+    if config.small_stem is not None:
+        return config.small_stem
+    return max(shape[1:]) <= _SMALL or not is_residual(config)
+
+
+def is_residual(config: ModelConfig) -> bool:
+    """Whether it is one of torchvision's residual networks, which have a choice of stems."""
+    residual = ("resnet", "resnext", "wide_resnet")
+    return isinstance(config, TorchvisionConfig) and config.arch.startswith(residual)
 
 
 def _replace_first_convolution(network: nn.Module, channels: int) -> None:

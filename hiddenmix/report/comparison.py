@@ -55,6 +55,7 @@ _NO_VARIANT |= {
     "max_repeats",
     "evaluation_images",
     "dataset.root",
+    "model.weights",
     "dataset.download",
     "dataset.title",
 }

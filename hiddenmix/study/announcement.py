@@ -8,10 +8,10 @@ import torch
 
 from hiddenmix import data as data_room
 from hiddenmix import networks
-from hiddenmix.config import layers
+from hiddenmix.config import Config, TorchvisionConfig, layers
 from hiddenmix.data import Whole
 from hiddenmix.networks import layers_of
-from hiddenmix.study.cells import data_title
+from hiddenmix.study.cells import data_title, model_name
 from hiddenmix.study.devices import device_name
 from hiddenmix.study.planning import Plan
 from hiddenmix.study.store import Cell
@@ -89,10 +89,32 @@ def _hardware(environment: Mapping[str, Any]) -> str:
     return f"{device} ({threads} threads)" if device == "cpu" else str(device)
 
 
+def _tell_of_network(display: Display, config: Config, told: set[object]) -> None:
+    """Say what the images and a file of weights make of the network, once for each."""
+    if (key := (repr(config.model), repr(config.dataset))) in told:
+        return
+    told.add(key)
+    description = data_room.describe(config.dataset)
+    shape, classes = description.shape, description.classes
+    if isinstance(config.model, TorchvisionConfig) and networks.is_residual(config.model):
+        small = networks.has_small_stem(config.model, shape)
+        stem = (
+            "3x3 without pooling, for small images" if small else "7x7 with pooling, as published"
+        )
+        other = "false" if small else "true"
+        display.say(
+            f"{model_name(config)}, {shape[1]}x{shape[2]} images: its stem is {stem} "
+            f"(model.small_stem={other} for the other)"
+        )
+    if text := networks.weights_text(config.model, shape, classes):
+        display.say(text)
+
+
 def warn_of_layers(display: Display, plan: Plan) -> None:
     """Name what mixing at the requested layers is, where it is not what one may think."""
-    warned = set()
+    warned: set[object] = set()
     for config in plan.requested.values():
+        _tell_of_network(display, config, warned)
         names = [name for name in layers(config) if name not in ("none", "input")]
         key = (repr(config.model), repr(config.dataset), tuple(names))
         if not names or key in warned:

@@ -6,7 +6,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from hiddenmix.config import Config, DatasetConfig, TorchvisionConfig, layers
+from hiddenmix.config import (
+    Config,
+    DatasetConfig,
+    ImportConfig,
+    TimmConfig,
+    TorchvisionConfig,
+    layers,
+)
 
 _MIXING_KEYS = ("mode", "alpha", "lam", "partners", "originals")
 # Where a run happens, and what is measured besides the training, make no other network of it.
@@ -47,6 +54,10 @@ def identity(config: Config, data: str) -> dict[str, Any]:
     match config.dataset.resize:
         case [height, width] if height == width:
             found["dataset"]["resize"] = height
+    # Weights are known by their content too.
+    del found["model"]["weights"]
+    if found["model"]["weights_digest"] is None:
+        del found["model"]["weights_digest"]
     return found | {"data": data}
 
 
@@ -78,18 +89,27 @@ def _digest(content: dict[str, Any]) -> str:
 
 
 def model_name(config: Config) -> str:
-    """`cnn`, `preact_resnet18`, or torchvision's own name of the network."""
-    return config.model.arch if isinstance(config.model, TorchvisionConfig) else config.model.name
+    """`cnn`, `preact_resnet18`, torchvision's own name of the network, `timm.` and timm's, or what was
+    imported."""
+    match config.model:
+        case TorchvisionConfig(arch=arch):
+            return arch
+        case TimmConfig(arch=arch):
+            return f"timm.{arch}"
+        case ImportConfig(target=target):
+            return target
+    return config.model.name
 
 
 def _label(config: Config) -> str:
-    # A file name holds at most 255 bytes, and a list of dotted layer names has no such limit.
-    layer = "+".join(layers(config))
-    layer = (
-        layer if len(layer) <= 80 else layer[:72] + hashlib.sha256(layer.encode()).hexdigest()[:8]
-    )
-    label = f"{config.dataset.name}-{model_name(config)}-{layer}"
+    model, layer = _short(model_name(config)), _short("+".join(layers(config)))
+    label = f"{config.dataset.name}-{model}-{layer}"
     return label if is_plain(config) else f"{label}-{config.mode}-a{config.alpha:g}"
+
+
+def _short(name: str) -> str:
+    # A file name holds at most 255 bytes, and a list of dotted layer names has no such limit.
+    return name if len(name) <= 80 else name[:72] + hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
 def cell_id(config: Config, data: str) -> str:

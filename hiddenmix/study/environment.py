@@ -7,8 +7,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("torchvision", "numpy", "scikit-learn", "pillow", "hydra-core", "omegaconf")
-"""Which decide, beside torch, what a configuration comes to and how images are read."""
+_PACKAGES = ("torchvision", "timm", "numpy", "scikit-learn", "pillow", "hydra-core", "omegaconf")
+"""Which decide, beside torch, what a configuration comes to and how images are read, where installed."""
 
 
 @cache
@@ -19,9 +19,16 @@ def environment() -> dict[str, Any]:
         "torch": metadata.version("torch"),
         "hiddenmix": metadata.version("hiddenmix"),
         "machine": platform.machine(),
-        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         **_commit(),
     }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _commit() -> dict[str, Any]:

@@ -81,7 +81,7 @@ def evaluate_study(
                         data = loaded.get(config)
                         new = add_evaluation(cell, now, data, chosen, sets(), lacks)
                         note = f"evaluated{dropped(now, new)}"
-                    except OtherDataError as error:
+                    except (OtherDataError, UserError) as error:
                         codes.add(2)
                         note = f"refused: {clean(error)}"
                     except (OSError, ValueError, RuntimeError) as error:

@@ -24,7 +24,7 @@ def stored_network(
     Raises `OSError` or `ValueError` where the weights cannot be read or are not the result's own.
     """
     with randomness.default_generators(config.seed, "init"):
-        network = networks.build(config.model, shape, classes)
+        network = networks.bare(config.model, shape, classes)
     stored = (folder / "model.safetensors").read_bytes()
     if result.get("weights") not in (None, predictions.digest(stored)):
         raise ValueError("model.safetensors is damaged, or not of the run that wrote result.json")

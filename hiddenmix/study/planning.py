@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from hiddenmix import data as data_room
 from hiddenmix import networks
-from hiddenmix.config import Config, ConfigError, layers, seeds
+from hiddenmix.config import Config, ConfigError, TorchvisionConfig, layers, seeds, with_digests
 from hiddenmix.data import Description
 from hiddenmix.networks import layers_of
 from hiddenmix.study.cells import cell_id, image_mixup, is_plain, plain, setting_key, two_images
@@ -44,7 +44,8 @@ def make_plan(configs: Iterable[tuple[Config, str]], most: int | None = None) ->
 def check_requests(configs: Sequence[Config]) -> None:
     """Refuse, before anything is loaded or written, what the configurations' own checks cannot see:
     data that is not there, an unknown layer or device, a folder that cannot be written. Raises
-    `UserError`."""
+    `UserError`. Settles what the images and files decide: `model.small_stem`, and the digests of
+    code and weights."""
     for key in ("device", "workers", "threads"):
         if len(values := {getattr(config, key) for config in configs}) > 1:
             raise ConfigError(key, sorted(values, key=str), "one value for all jobs of a command")
@@ -56,6 +57,10 @@ def check_requests(configs: Sequence[Config]) -> None:
         if dataset not in descriptions:
             descriptions[dataset] = data_room.describe(config.dataset)
         description = descriptions[dataset]
+        config.model = with_digests(config.model)
+        if isinstance(config.model, TorchvisionConfig):
+            small = networks.has_small_stem(config.model, description.shape)
+            config.model = replace(config.model, small_stem=small)
         if config.batch_size > description.train_size:
             raise batch_too_large(config.batch_size, description.train_size)
         names = [name for name in layers(config) if name != "none"]

@@ -14,13 +14,11 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from hiddenmix.config import (
+    MODELS,
     AdamConfig,
-    CnnConfig,
     Config,
     DatasetConfig,
-    PreactResNet18Config,
     SgdConfig,
-    TorchvisionConfig,
     UserError,
     allowed,
     show,
@@ -143,10 +141,7 @@ def _key(text: str) -> str | None:
 
 def _keys(key: str, text: str) -> list[str]:
     """The keys beside `key`: those of its group's class, which the error's `text` names."""
-    nodes: tuple[type[Any], ...] = (
-        *(DatasetConfig, CnnConfig, PreactResNet18Config, TorchvisionConfig),
-        *(SgdConfig, AdamConfig),
-    )
+    nodes: list[type[Any]] = [DatasetConfig, *MODELS, SgdConfig, AdamConfig]
     group = key.split(".", maxsplit=1)[0]
     for node in nodes:
         if "." in key and re.search(rf"\b{node.__name__}\b", text):

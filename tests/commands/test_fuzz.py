@@ -31,6 +31,7 @@ KEYS = (
     *("dataset.train", "dataset.test", "dataset.test_fraction", "dataset.target"),
     "dataset.resize_mode",
     *("model.channels", "model.width", "model.batch_norm", "model.dropout", "model.small_stem"),
+    *("model.weights", "model.weights_digest", "model.arch", "model.target", "model.arguments"),
     *("optimizer", "optimizer.name", "optimizer.lr", "optimizer.weight_decay"),
     *("optimizer.schedule", "optimizer.warmup", "optimizer.milestones", "optimizer.gamma"),
     *("optimizer.momentum", "optimizer.nesterov", "optimizer.betas", "experiment", "nope"),

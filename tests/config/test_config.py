@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from hiddenmix.config.schema import (
     CnnConfig,
     Config,
     DatasetConfig,
+    ImportConfig,
     PreactResNet18Config,
+    TimmConfig,
     TorchvisionConfig,
 )
 from hiddenmix.config.sweeps import compose_jobs
@@ -41,11 +44,21 @@ def test_every_dataset_composes(name: str) -> None:
     assert config.dataset == DatasetConfig(name=name, augment=augment)
 
 
-@pytest.mark.parametrize("node", [CnnConfig(), PreactResNet18Config(), TorchvisionConfig()])
+@pytest.mark.parametrize(
+    "node", [CnnConfig(), PreactResNet18Config(), TorchvisionConfig(), TimmConfig()]
+)
 def test_every_model_composes(node: object) -> None:
     config = composed(f"model={node.name}")  # type: ignore[attr-defined]
     assert config.model == node
     assert composed("optimizer=adam").optimizer == AdamConfig()
+
+
+def test_an_imported_network_composes() -> None:
+    target = "model.target=torchvision.models.resnet18"
+    config = composed("model=import", target, "model.arguments={width: 64, more: [1, 2]}")
+    assert isinstance(config.model, ImportConfig)
+    assert config.model.arguments == {"width": 64, "more": [1, 2]}
+    assert from_plain(asdict(config)) == config
 
 
 def experiments() -> list[str]:

@@ -16,7 +16,6 @@ from hiddenmix.config.schema import (
 )
 from hiddenmix.networks.building import build
 from hiddenmix.networks.layers import check_layers
-from hiddenmix.networks.preact_resnet18 import PreactBlock
 from hiddenmix.networks.survey import mixable_layers
 from hiddenmix.randomness import default_generators
 
@@ -147,31 +146,3 @@ def test_library_face_mixes_a_torchvision_network_in_an_own_loop() -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert np.isfinite(losses).all()
-
-
-@pytest.mark.parametrize("inputs", [1, 2, 3, 4, 6, 7, 8, 12, 16, 24])
-@pytest.mark.parametrize(("batch", "side"), [(2, 8), (50, 8), (50, 32)])
-def test_a_projections_gradient_is_right_however_narrow(inputs: int, batch: int, side: int) -> None:
-    """In channels_last, where oneDNN's own for a strided 1x1 convolution of few channels is wrong, or
-    ends the process; against float64 in the plain layout."""
-    with default_generators(0, "init"):
-        shortcut = PreactBlock(inputs, 2 * inputs, 2).shortcut
-    assert isinstance(shortcut, nn.Conv2d)
-    layout = torch.channels_last
-    shortcut = shortcut.to(memory_format=layout)
-    generator = torch.Generator().manual_seed(0)
-    maps = torch.randn(batch, inputs, side, side, generator=generator)
-    x = maps.clone(memory_format=layout).requires_grad_()
-    y = shortcut(x)
-    gradient = torch.randn(y.shape, generator=generator)
-    y.backward(gradient)
-    exact_x = maps.double().requires_grad_()
-    exact_w = shortcut.weight.detach().double().contiguous().requires_grad_()
-    exact_y = nn.functional.conv2d(exact_x, exact_w, stride=2)
-    exact_y.backward(gradient.double())  # type: ignore[no-untyped-call]
-    pairs = ((y, exact_y), (x.grad, exact_x.grad), (shortcut.weight.grad, exact_w.grad))
-    for ours, theirs in pairs:
-        assert ours is not None
-        assert theirs is not None
-        distance = (ours.detach().double() - theirs.detach()).abs().max()
-        assert float(distance / theirs.detach().abs().max()) < 1e-5

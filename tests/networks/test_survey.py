@@ -210,6 +210,27 @@ def test_a_trunk_without_gradients_is_listed_by_numbers() -> None:
     assert layers["head"].same_as == "block"
 
 
+def test_the_one_tensor_among_what_a_layer_returns_is_its_map() -> None:
+    def run(net: Any, x: Tensor) -> Any:
+        x = net.embed(x).flatten(2).transpose(1, 2)
+        x = net.norm(x + net.attention(x, x, x, need_weights=False)[0])
+        return net.head(x.mean(1))
+
+    network = made(
+        lambda: Network(
+            run,
+            **{"embed": conv(3, 8), "attention": nn.MultiheadAttention(8, 2, batch_first=True)},
+            **{"norm": nn.LayerNorm(8), "head": nn.Linear(8, 10)},
+        )
+    )
+    layers = found(network)
+    assert layers["attention"].shape == (64, 8)
+    assert not layers["attention"].cut
+    assert layers["attention"].left
+    assert named(layers, "cut") == ["input", "embed", "norm", "head"]
+    assert named(found(nn.DataParallel(network)), "cut") == ["input", "embed", "norm", "head"]
+
+
 def test_why_a_submodule_cannot_be_mixed() -> None:
     class Pair(nn.Module):
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,10 +6,18 @@ from typing import Any
 
 import pytest
 
-from hiddenmix.config.schema import CnnConfig, Config, DatasetConfig, SgdConfig, TorchvisionConfig
+from hiddenmix.config.schema import (
+    CnnConfig,
+    Config,
+    DatasetConfig,
+    ImportConfig,
+    SgdConfig,
+    TimmConfig,
+    TorchvisionConfig,
+)
 from hiddenmix.study import cells
-from hiddenmix.study.cells import image_mixup, plain, two_images
-from hiddenmix.study.planning import Plan
+from hiddenmix.study.cells import image_mixup, model_name, plain, two_images
+from hiddenmix.study.planning import Plan, check_requests
 from hiddenmix.study.planning import make_plan as plan_of
 
 DATA = "0123456789abcdef0123456789abcdef"
@@ -84,6 +92,7 @@ def test_where_and_what_else_is_measured_is_no_part_of_a_cell(changes: dict[str,
         {"batch_size": 64},
         {"precision": "bf16"},
         {"model": CnnConfig(dropout=0.1)},
+        {"model": CnnConfig(weights="a.safetensors", weights_digest="1")},
         {"optimizer": SgdConfig(lr=0.1)},
         {"dataset": DatasetConfig(train_size=100)},
         {"dataset": DatasetConfig(split_seed=1)},
@@ -98,6 +107,39 @@ def test_what_training_depends_on_is_part_of_a_cell(changes: dict[str, Any]) -> 
     assert cell_id(changed(**changes)) != cell_id(Config())
     same = "seed" in changes
     assert (setting_key(changed(**changes)) == setting_key(Config())) is same
+
+
+def test_networks_are_known_by_their_code_arguments_and_weights() -> None:
+    def own(**changes: Any) -> str:
+        return cell_id(changed(model=ImportConfig(target="mynet.Net", **changes), layer="input"))
+
+    assert own().startswith("digits-mynet.Net-input-")
+    assert len({own(), own(source="1"), own(source="2"), own(arguments={"width": 3})}) == 4
+    weights = [CnnConfig(weights=path, weights_digest="1") for path in ("a", "moved/b")]
+    assert cell_id(changed(model=weights[0])) == cell_id(changed(model=weights[1]))
+    timm, other = TimmConfig(arch="resnet18"), TorchvisionConfig(arch="resnet18")
+    assert cell_id(changed(model=timm)).startswith("digits-timm.resnet18-conv1-")
+    assert model_name(changed(model=timm)) != model_name(changed(model=other))
+    assert len(cell_id(changed(model=ImportConfig(target=f"mynet.{'N' * 300}"))).encode()) < 200
+
+
+def test_requests_are_settled_with_what_their_files_are() -> None:
+    """From Python too, where no command line fills it in; the caller's own configuration stays."""
+    given = ImportConfig(target="torchvision.models.resnet18", arguments={"num_classes": 10})
+    settled = changed(model=given, layer="layer1", dataset=DatasetConfig(name="cifar10"))
+    check_requests([settled])
+    assert isinstance(settled.model, ImportConfig)
+    assert settled.model.source is not None
+    assert given.source is None
+
+
+def test_ids_stay_what_they_were_before_the_size_of_the_images_decided_the_stem() -> None:
+    settled = changed(
+        layer="input", model=TorchvisionConfig(), dataset=DatasetConfig(name="cifar10")
+    )
+    check_requests([settled])
+    assert settled.model == TorchvisionConfig(small_stem=True)
+    assert cell_id(settled, "d" * 64) == "cifar10-resnet18-input-siamese-a1-s0-3bfcfba8"
 
 
 def test_data_are_known_by_their_content_not_by_their_path() -> None:
@@ -145,7 +187,7 @@ def test_every_field_but_the_named_ones_is_part_of_every_cell(layer: str, field:
     if dataclasses.is_dataclass(value):
         for inner in dataclasses.fields(value):
             # resize_mode means nothing without resize
-            if inner.name in (*PATHS, "download", "title", "outside", "resize_mode"):
+            if inner.name in (*PATHS, "download", "title", "outside", "resize_mode", "weights"):
                 continue
             changes = {
                 field: dataclasses.replace(value, **{inner.name: "another"})  # type: ignore[type-var]

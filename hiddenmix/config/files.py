@@ -1,0 +1,113 @@
+"""What a network is made from besides the configuration, known by its content: code and weights."""
+
+import ast
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from hiddenmix.config.schema import ConfigError, ImportConfig, ModelConfig, UserError
+
+
+def with_digests(model: ModelConfig) -> ModelConfig:
+    """`model` with `weights_digest` and `source` as the files now are.
+
+    Raises `UserError` for files that are not there.
+    """
+    weights = None if model.weights is None else _weights_digest(model.weights)
+    if isinstance(model, ImportConfig):
+        return replace(model, weights_digest=weights, source=source_digest(model.target))
+    return replace(model, weights_digest=weights)
+
+
+def _weights_digest(path: str) -> str:
+    try:
+        if Path(path).suffix != ".safetensors" or not Path(path).is_file():
+            raise ConfigError("model.weights", path, "a .safetensors file")
+        status = Path(path).stat()
+        return _file_digest(path, status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise UserError(f"model.weights={path} cannot be read: {error.strerror}") from error
+
+
+@lru_cache
+def _file_digest(path: str, changed: int, size: int) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def source_digest(target: str) -> str:
+    """16 digits of a SHA-256 of the code that `target` (`module.Class`) comes from: its file or whole
+    package, and what these import from this folder, found without running any of it.
+
+    Raises `UserError` where there is no such module.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)  # as `python -m` does, and the installed commands do not
+    importlib.invalidate_caches()
+    top = target.split(".", maxsplit=1)[0]
+    digests: dict[str, str] = {}
+    waiting = [top]
+    while waiting:
+        name = waiting.pop()
+        files = () if name in digests else _files(name)
+        if name == top and not files and not digests:
+            raise UserError(
+                f"model.target={target}: there is no module {name}\n"
+                "  allowed: module.Class of a file in this folder or of an installed package"
+            )
+        own = all(_is_own(path) for path in files)
+        if files and (own or name == top):
+            digests[name] = _digest(files) if own else _installed_digest(files)
+            waiting += [each for path in files if own for each in _imports(path)]
+    return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:16]
+
+
+def _is_own(path: Path) -> bool:
+    inside = path.is_relative_to(Path.cwd())
+    return inside and not {"site-packages", "dist-packages"} & set(path.parts)
+
+
+def _files(top: str) -> tuple[Path, ...]:
+    """The file of a module, or all of a package's, the first of them in the folder of them all."""
+    try:
+        spec = importlib.util.find_spec(top)  # a top-level name: nothing is imported
+    except (ImportError, ValueError):
+        return ()
+    if spec is None:
+        return ()
+    folders = [Path(folder).absolute() for folder in spec.submodule_search_locations or ()]
+    if folders:
+        return tuple(path for folder in folders for path in sorted(folder.rglob("*.py")))
+    path = Path(str(spec.origin)).absolute()
+    return (path,) if path.is_file() else ()
+
+
+@lru_cache
+def _installed_digest(files: tuple[Path, ...]) -> str:
+    return _digest(files)
+
+
+def _digest(files: tuple[Path, ...]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        # Not the whole path: the same code in another place is the same.
+        name = "/".join(path.parts[-2:]) if len(files) > 1 else path.name
+        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _imports(path: Path) -> Iterator[str]:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return  # importing it will say so
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (each.name.split(".")[0] for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.split(".")[0]

@@ -1,0 +1,66 @@
+"""`model=import`: a network of the user's own, or of an installed package."""
+
+import inspect
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from hiddenmix.config import ConfigError, ImportConfig, UserError, source_digest
+from hiddenmix.terminal import clean
+
+
+def imported_network(config: ImportConfig, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """What `model.target` makes, called with `model.arguments`, and with `classes` and `shape` where its
+    signature has them.
+
+    Raises `UserError`, also where the code is not that of `config.source`.
+    """
+    if config.source not in (None, source_digest(config.target)):
+        raise UserError(
+            f"model.target={config.target}: its code has changed since\n"
+            "  put it back as it was, or train again in a new command"
+        )
+    module_name, _, name = config.target.rpartition(".")
+    module = _told(config, f"importing {module_name}", lambda: import_module(module_name))
+    if not callable(target := getattr(module, name, None)):
+        here = [key for key, value in vars(module).items() if inspect.isclass(value)]
+        own = [key for key in here if getattr(module, key).__module__ == module.__name__]
+        known = ", ".join(f"{module_name}.{key}" for key in own) or "a class or function in it"
+        raise ConfigError("model.target", config.target, known)
+    arguments = _with_data(target, config.arguments or {}, {"classes": classes, "shape": shape})
+    network = _told(config, f"calling {config.target}", lambda: target(**arguments))
+    if not isinstance(network, nn.Module):
+        raise UserError(
+            f"model.target={config.target} made a {type(network).__name__}\n"
+            "  allowed: what makes a torch.nn.Module"
+        )
+    return network
+
+
+def _with_data(
+    target: Callable[..., Any], given: dict[str, Any], data: dict[str, Any]
+) -> dict[str, Any]:
+    try:
+        known = inspect.signature(target).parameters
+    except (TypeError, ValueError):  # some compiled ones have none
+        return dict(given)
+    return {**{key: value for key, value in data.items() if key in known}, **given}
+
+
+def _told(config: ImportConfig, what: str, act: Callable[[], Any]) -> Any:
+    """What `act` returns; where the user's code fails, its error in two lines, with the place."""
+    try:
+        return act()
+    except Exception as error:
+        *_, last = traceback.extract_tb(error.__traceback__)
+        place = f"{Path(last.filename).name}:{last.lineno}"
+        if isinstance(error, SyntaxError) and error.filename:
+            place = f"{Path(error.filename).name}:{error.lineno}"
+        kind = type(error).__name__
+        raise UserError(
+            f"model.target={config.target}: {what} failed\n  {kind}: {clean(error, 400)} ({place})"
+        ) from error

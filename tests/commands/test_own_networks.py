@@ -1,0 +1,125 @@
+"""The training command with networks of timm, of the user, and with weights at hand."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hiddenmix import evaluate
+from tests.support.commands import Command, command
+
+BRIEF = ("epochs=1", "repeats=1", "dataset.train_size=100", "batch_size=50")
+
+NETWORK = """
+from torch import nn
+from own_blocks import Block
+
+class MyNet(nn.Sequential):
+    def __init__(self, width, classes, shape):
+        super().__init__()
+        self.stage = Block(shape[0], width)
+        self.flat = nn.Flatten()
+        self.head = nn.Linear(width * shape[1] * shape[2], classes)
+"""
+
+BLOCKS = """
+from torch import nn
+
+class Block(nn.Sequential):
+    def __init__(self, inputs, width):
+        super().__init__(nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU())
+"""
+
+OWN = ("model=import", "model.target=own_mynet.MyNet", "model.arguments={width: 2}", *BRIEF)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Command:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_mynet.py").write_text(NETWORK)
+    (tmp_path / "own_blocks.py").write_text(BLOCKS)
+    _forget()
+    return command(tmp_path, monkeypatch, capsys)
+
+
+def _forget() -> None:
+    """As a new process would begin."""
+    for name in ("own_mynet", "own_blocks"):
+        sys.modules.pop(name, None)
+
+
+def _results(folder: Path) -> list[dict[str, Any]]:
+    paths = sorted((folder / "outputs/default/cells").glob("*/result.json"))
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def test_an_own_network_is_trained_beside_its_baselines(tmp_path: Path, run: Command) -> None:
+    done = run("layer=stage", *OWN)
+    assert done.code == 0, done.errors
+    assert "own_mynet.MyNet" in done.output
+    results = _results(tmp_path)
+    assert [result["layer"] for result in results] == ["input", "none", "stage"]
+    assert {result["model"] for result in results} == {"own_mynet.MyNet"}
+    assert {result["parameters"] for result in results} == {2 * 9 + 2 + 10 * 128 + 10}
+    # A part of it that lies in another file is another network.
+    _forget()
+    (tmp_path / "own_blocks.py").write_text(BLOCKS.replace("ReLU", "Tanh"))
+    again = run("layer=stage", "baseline=false", *OWN)
+    assert again.code == 0, again.errors
+    assert "1 networks, 0 already there, 1 to train" in again.output
+    assert len({result["config"]["model"]["source"] for result in _results(tmp_path)}) == 2
+
+
+def test_changed_code_is_not_evaluated_as_what_was_trained(
+    tmp_path: Path, run: Command, capsys: Any
+) -> None:
+    assert run("layer=stage", "baseline=false", *OWN).code == 0
+    (tmp_path / "own_mynet.py").write_text(NETWORK + "# another\n")
+    capsys.readouterr()
+    assert evaluate.main(["outputs/default"]) == 2
+    assert "refused: model.target=own_mynet.MyNet: its code has changed" in capsys.readouterr().out
+
+
+def test_a_network_of_timm_is_trained(tmp_path: Path, run: Command) -> None:
+    network = ("model=timm", "model.arch=test_vit", "model.arguments={patch_size: 4}")
+    done = run("layer=blocks.3", "baseline=false", *network, *BRIEF)
+    assert done.code == 0, done.errors
+    [result] = _results(tmp_path)
+    assert result["model"] == "timm.test_vit"
+    assert result["bypassed"] == {}
+    assert "timm" in result["environment"]["packages"]
+
+
+def test_weights_at_hand_are_told_and_recorded(tmp_path: Path, run: Command) -> None:
+    network = ("model.channels=[2,2,2]", "model.width=4")
+    assert run("layer=none", "baseline=false", *network, *BRIEF).code == 0
+    [first] = _results(tmp_path)
+    [stored] = (tmp_path / "outputs/default/cells").glob("*/model.safetensors")
+    shutil.copy(stored, tmp_path / "start.safetensors")
+    weights = "model.weights=start.safetensors"
+    done = run("layer=none", "baseline=false", *network, *BRIEF, weights)
+    assert done.code == 0, done.errors
+    assert "weights of start.safetensors: 22 of 22 tensors\n" in done.output
+    second = next(each for each in _results(tmp_path) if each["cell"] != first["cell"])
+    assert second["train"]["loss"] < first["train"]["loss"]
+    assert len(second["config"]["model"]["weights_digest"]) == 16
+    # The same file elsewhere is the same network; evaluating needs it no more.
+    (tmp_path / "start.safetensors").rename(tmp_path / "moved.safetensors")
+    moved = run("layer=none", "baseline=false", *network, *BRIEF, "model.weights=moved.safetensors")
+    assert "1 networks, 1 already there" in moved.output
+    (tmp_path / "moved.safetensors").unlink()
+    assert evaluate.main(["outputs/default", "--images", "10"]) == 0
+
+
+@pytest.mark.slow
+def test_the_stem_is_told(tmp_path: Path, run: Command) -> None:
+    done = run("layer=none", "baseline=false", "model=torchvision", "model.arch=resnet18", *BRIEF)
+    assert (
+        "resnet18, 8x8 images: its stem is 3x3 without pooling, for small images "
+        "(model.small_stem=false for the other)"
+    ) in done.output
+    [result] = _results(tmp_path)
+    assert result["config"]["model"]["small_stem"] is True

@@ -1,0 +1,83 @@
+"""Code and weights known by their content."""
+
+import importlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hiddenmix.config.files import source_digest, with_digests
+from hiddenmix.config.schema import ImportConfig, TorchvisionConfig, UserError
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    importlib.invalidate_caches()
+
+
+def test_code_is_known_by_its_content_and_that_of_what_it_imports_here(folder: Path) -> None:
+    write(folder / "firstnet.py", "import torch\nfrom firstblocks.deep import Block\n")
+    write(folder / "firstblocks/deep.py", "from . import more\nimport otherpart as part\n")
+    write(folder / "firstblocks/more.py", "")
+    write(folder / "otherpart.py", "1 / 0")
+    write(folder / "unrelated.py", "")
+    digests = [source_digest("firstnet.Net")]
+    for name in ("firstnet", "firstblocks/deep", "firstblocks/more", "otherpart"):
+        path = folder / f"{name}.py"
+        path.write_text(path.read_text() + "# changed\n")
+        digests.append(source_digest("firstnet.Net"))
+    assert len(set(digests)) == 5
+    (folder / "unrelated.py").write_text("# changed")
+    assert source_digest("firstnet.Net") == digests[-1]
+    assert "firstnet" not in sys.modules  # nothing ran
+
+
+def test_the_same_code_elsewhere_is_the_same(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    for where in (folder, other):
+        write(where / "samenet.py", "import samepart\n")
+        write(where / "samepart/__init__.py", "")
+    here = source_digest("samenet.Net")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(other)
+        patch.syspath_prepend(other)
+        assert source_digest("samenet.Net") == here
+
+
+def test_an_installed_package_is_known_as_a_whole() -> None:
+    assert source_digest("torchvision.models.resnet18") == source_digest("torchvision.ops.Conv2d")
+    assert source_digest("torchvision.models.resnet18") != source_digest("safetensors.torch.load")
+
+
+def test_files_that_are_not_there_are_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match="there is no module nosuchnet"):
+        source_digest("nosuchnet.Net")
+    write(folder / "weights.pt", "")
+    write(folder / "weights.safetensors", "one")
+    for wrong in ("weights.pt", "missing.safetensors", "."):
+        with pytest.raises(UserError, match=r"a \.safetensors file"):
+            with_digests(TorchvisionConfig(weights=wrong))
+    model = TorchvisionConfig(weights="weights.safetensors")
+    first = with_digests(model)
+    write(folder / "weights.safetensors", "other")
+    assert with_digests(first).weights_digest not in (None, first.weights_digest)
+    assert with_digests(replace(first, weights=None)).weights_digest is None
+    assert model.weights_digest is None
+
+
+def test_what_is_filled_in_cannot_be_given(folder: Path) -> None:
+    write(folder / "givennet.py", "")
+    model = with_digests(ImportConfig(target="givennet.Net", source="mine"))
+    assert isinstance(model, ImportConfig)
+    assert model.source == source_digest("givennet.Net")

@@ -1,0 +1,191 @@
+"""Networks of timm, of the user, of all of torchvision, and weights to start from."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from hiddenmix.config.schema import (
+    CnnConfig,
+    ConfigError,
+    ImportConfig,
+    ModelConfig,
+    TimmConfig,
+    TorchvisionConfig,
+    UserError,
+)
+from hiddenmix.networks.building import bare, build
+from hiddenmix.networks.layers import layers_of
+from hiddenmix.networks.stages import stages
+from hiddenmix.networks.torchvision_networks import has_small_stem
+from hiddenmix.networks.weights import take_weights
+from hiddenmix.randomness import default_generators
+
+NETWORK = """
+from torch import nn
+
+class MyNet(nn.Sequential):
+    def __init__(self, width, classes, shape, fail=False):
+        if fail:
+            raise KeyError("no such width")
+        super().__init__()
+        self.stem = nn.Conv2d(shape[0], width, 3)
+        self.relu = nn.ReLU()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flat = nn.Flatten()
+        self.head = nn.Linear(width, classes)
+
+def fixed(**others):
+    return MyNet(4, 7, (3, 8, 8))
+
+def number(): return 3
+
+constant = 3
+"""
+
+
+def made(config: ModelConfig, shape: tuple[int, int, int] = (3, 32, 32)) -> nn.Module:
+    with default_generators(0, "init"):
+        return build(config, shape, 10)
+
+
+def test_regnets_are_listed() -> None:
+    found = layers_of(TorchvisionConfig(arch="regnet_y_400mf"), (3, 32, 32), 10)
+    assert [layer.name for layer in stages(found)] == [
+        *("stem", "trunk_output.block1", "trunk_output.block2", "trunk_output.block3"),
+        "trunk_output",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arch", "arguments", "expected"),
+    [
+        ("test_resnet", None, ["conv1", "act1", "maxpool", "layer1", "layer2", "layer3", "layer4"]),
+        ("test_vit", {"patch_size": 8}, [*(f"blocks.{n}" for n in range(5)), "blocks", "norm"]),
+    ],
+)
+def test_networks_of_timm(arch: str, arguments: Any, expected: list[str]) -> None:
+    config = TimmConfig(arch=arch, arguments=arguments)
+    network = made(config, (1, 32, 32)).train()
+    assert network(torch.randn(4, 1, 32, 32)).shape == (4, 10)
+    assert [layer.name for layer in stages(layers_of(config, (1, 32, 32), 10))] == expected
+
+
+def test_timms_mistakes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"model.arch=test_resnets .*\n.*test_resnet"):
+        made(TimmConfig(arch="test_resnets"))
+    with pytest.raises(UserError, match=r"(?s)model.arch=test_vit cannot be built.*depht"):
+        made(TimmConfig(arch="test_vit", arguments={"depht": 3}))
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UserError, match=r"pip install 'hiddenmix\[timm\]'"):
+        made(TimmConfig())
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ImportConfig]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_net.py").write_text(NETWORK)
+    (tmp_path / "broken_net.py").write_text("import torch\nx = = 3\n")
+    monkeypatch.delitem(sys.modules, "own_net", raising=False)
+    importlib.invalidate_caches()
+
+    def config(target: str, **arguments: object) -> ImportConfig:
+        return ImportConfig(target=target, arguments=arguments)
+
+    return config
+
+
+def test_an_own_network_is_called_with_arguments_classes_and_shape(own: Any) -> None:
+    network = made(own("own_net.MyNet", width=5), (1, 8, 8))
+    assert network(torch.randn(2, 1, 8, 8)).shape == (2, 10)
+    assert network.get_submodule("stem").weight.shape == (5, 1, 3, 3)
+    given = made(own("own_net.MyNet", width=5, classes=3), (1, 8, 8))
+    assert given(torch.randn(2, 1, 8, 8)).shape == (2, 3)
+    assert isinstance(made(own("torch.nn.Flatten", start_dim=2)), nn.Flatten)
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments", "says"),
+    [
+        ("own_net.MyNet", {}, r"calling own_net.MyNet failed\n  TypeError: .*'width'"),
+        (
+            "own_net.MyNet",
+            {"width": 3, "fail": True},
+            r"calling own_net.MyNet failed\n  KeyError: .*no such width.* \(own_net.py:7\)",
+        ),
+        ("own_net.Net", {}, r"model.target=own_net.Net is not allowed\n  allowed: own_net.MyNet"),
+        ("own_net.constant", {}, "allowed: own_net.MyNet"),
+        ("own_net.number", {}, "made a int\n"),
+        ("own_net.deeper.Net", {}, "importing own_net.deeper failed\n  ModuleNotFoundError"),
+        ("broken_net.Net", {}, r"SyntaxError: .*\(broken_net.py:2\)"),
+    ],
+)
+def test_mistakes_in_an_own_network_are_two_lines(
+    own: Any, target: str, arguments: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UserError, match=says) as caught:
+        made(own(target, **arguments))
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_an_own_network_for_other_classes_is_refused(own: Any) -> None:
+    with pytest.raises(UserError, match=r"returns a tensor \[batch, 7\] .*\n.*10 classes"):
+        layers_of(own("own_net.fixed"), (3, 8, 8), 10)
+
+
+def test_changed_code_is_not_taken_for_what_was_trained(own: Any, tmp_path: Path) -> None:
+    config = own("own_net.MyNet", width=5)
+    config.source = "0123456789abcdef"
+    with pytest.raises(UserError, match=r"own_net\.MyNet: its code has changed"):
+        made(config)
+
+
+def test_the_size_of_the_images_decides_the_stem() -> None:
+    resnet, own = TorchvisionConfig(), TorchvisionConfig(small_stem=False)
+    assert has_small_stem(resnet, (3, 64, 64))
+    assert not has_small_stem(resnet, (3, 65, 64))
+    assert not has_small_stem(own, (3, 32, 32))
+    assert has_small_stem(TorchvisionConfig(arch="vgg11"), (3, 224, 224))  # which has no other
+    assert made(resnet, (3, 64, 64)).get_submodule("conv1").stride == (1, 1)
+    assert made(resnet, (3, 96, 96)).get_submodule("conv1").stride == (2, 2)
+
+
+SMALL = CnnConfig(channels=[4, 4, 4], width=8)
+
+
+def test_weights_at_hand_are_the_start(tmp_path: Path) -> None:
+    with default_generators(7, "init"):
+        stored = build(SMALL, (3, 32, 32), 100)
+    path = str(tmp_path / "weights.safetensors")
+    save_file({**stored.state_dict(), "extra": torch.zeros(1)}, path)
+    fresh = made(SMALL)
+    config = CnnConfig(channels=[4, 4, 4], width=8, weights=path)
+    network = made(config)
+    for name, value in network.state_dict().items():
+        head = name.startswith("classifier")
+        source = fresh if head or name.endswith("num_batches_tracked") else stored
+        assert torch.equal(value, source.state_dict()[name]), name
+    assert take_weights(fresh, path) == (
+        f"weights of {path}: 20 of 22 tensors; start anew: classifier.linear.weight (10x8 here, 100x8 "
+        "there), classifier.linear.bias (10 here, 100 there); 1 tensors of the file have no place"
+    )
+    # Of a network that is evaluated, the file may be gone.
+    Path(path).unlink()
+    bare(config, (3, 32, 32), 10)
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file({"other": torch.zeros(3)}, path)
+    with pytest.raises(UserError, match=r"no weight fits .*\n  here classifier.*in the file other"):
+        made(CnnConfig(weights=str(path)))
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(UserError, match=r"model.weights=\S+ cannot be read"):
+        made(CnnConfig(weights=str(path)))
