@@ -8,7 +8,7 @@ from typing import Any
 
 from hiddenmix.config import Config, DatasetConfig, TorchvisionConfig, layers
 
-_MIXING_KEYS = ("mode", "alpha", "lam", "partners", "originals")
+_MIXING_KEYS = ("mode", "alpha", "lam", "partners", "originals", "operation")
 # Where a run happens, and what is measured besides the training, make no other network of it.
 _NO_TRAINING = (
     "study",
@@ -40,6 +40,8 @@ def identity(config: Config, data: str) -> dict[str, Any]:
     for key in ("download", "title", "root", "outside", "train", "test", "target"):
         del found["dataset"][key]
     # Newer keys, which make no other cells of former ones where they have their default.
+    if found.get("operation") == Config().operation:
+        del found["operation"]
     if config.dataset.test_fraction is None:
         del found["dataset"]["test_fraction"]
     if config.dataset.resize is None or config.dataset.resize_mode == DatasetConfig().resize_mode:
@@ -89,11 +91,15 @@ def _label(config: Config) -> str:
         layer if len(layer) <= 80 else layer[:72] + hashlib.sha256(layer.encode()).hexdigest()[:8]
     )
     label = f"{config.dataset.name}-{model_name(config)}-{layer}"
-    return label if is_plain(config) else f"{label}-{config.mode}-a{config.alpha:g}"
+    if is_plain(config):
+        return label
+    operation = "" if config.operation == Config().operation else f"-{config.operation}"
+    return f"{label}{operation}-{config.mode}-a{config.alpha:g}"
 
 
 def cell_id(config: Config, data: str) -> str:
-    """`<dataset>-<model>-<layer>-<mode>-a<alpha>-s<seed>-<8 hex>`, without mode and alpha for none."""
+    """`<dataset>-<model>-<layer>-<mode>-a<alpha>-s<seed>-<8 hex>`, without mode and alpha for none, with
+    the operation behind the layer where it is not mixup."""
     return f"{_label(config)}-s{config.seed}-{_digest(identity(config, data))}"
 
 
@@ -105,13 +111,14 @@ def setting_key(config: Config, data: str) -> str:
 
 
 def image_mixup(config: Config) -> Config:
-    """The baseline of `config`: as many images mixed at the input, so that the layer alone differs."""
+    """The baseline of `config`: as many images mixed at the input, by the same operation, so that the
+    layer alone differs."""
     return replace(config, layer="input")
 
 
 def two_images(config: Config) -> Config:
-    """Image mixup as Zhang et al. (2018) have it, of two images: beside `image_mixup`, the number of
-    images alone differs."""
+    """Image mixup as Zhang et al. (2018) have it, or CutMix as Yun et al. (2019), of two images: beside
+    `image_mixup`, the number of images alone differs."""
     return replace(config, layer="input", mode="siamese")
 
 
