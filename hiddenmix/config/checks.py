@@ -22,6 +22,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "mode": MODES,
     "lam": ("batch", "sample"),
     "partners": ("permutation", "independent"),
+    "operation": ("mixup", "cutmix"),
     "precision": ("float32", "bf16"),
     "evaluation": ("clean", "full"),
     "dataset.name": DATASETS,

@@ -270,6 +270,10 @@ class Config:
     partners: str = "permutation"
     """Mix with a `permutation` of the same batch, or with `independent` minibatches (K branches)."""
 
+    operation: str = "mixup"
+    """How maps are mixed: `mixup` sums them, `cutmix` pastes a box of the partner's (at the layer's own
+    resolution; of tokens and vectors a stretch). The baseline at the input is then image CutMix."""
+
     originals: float = 0.0
     """Weight of the added mean cross-entropy of the unmixed images."""
 

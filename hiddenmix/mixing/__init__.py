@@ -1,4 +1,4 @@
-"""Mixing the feature maps of two or three images at a layer: draws, mixing, hook and loss.
+"""Mixing the feature maps of several images at a layer: draws, mixing, hook and loss.
 
 Oki & Kurita (2018): K weight-sharing branches carry K images to a layer, their maps h(x_b) are added
 with weights w ~ Dirichlet(alpha, ..., alpha), z = sum_b w_b h(x_b), and the rest g of the network is
@@ -9,6 +9,8 @@ With partners taken from the same batch, x_b = x[pi_b], weight sharing gives h(x
 exactly, BatchNorm in training mode included (a permuted batch has the same statistics), so that K
 branches cost one. Dropout below the layer is the exception: the K branches of a literal network
 would drop different units, here a sample has one dropout mask in every branch that it appears in.
+
+CutMix (`boxes.py`) pastes boxes of the partners' maps instead of adding them (Yun et al. 2019).
 
 The functions are pure and take the draw as an argument; the drawing stands apart. K is the number of
 branches, B the batch size.

@@ -1,7 +1,7 @@
 """Result files to table, statistics, verdict, figures and text. Imports no torch."""
 
 from hiddenmix.report.cells_table import results
-from hiddenmix.report.comparison import settings_table
+from hiddenmix.report.comparison import image_mixing, settings_table
 from hiddenmix.report.findings import find
 from hiddenmix.report.looks import record_looks
 from hiddenmix.report.results import Study, read_curve, read_study
@@ -12,6 +12,7 @@ from hiddenmix.report.writing import write_report, write_summary
 __all__ = [
     "Study",
     "find",
+    "image_mixing",
     "looks",
     "read_curve",
     "read_study",

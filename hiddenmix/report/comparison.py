@@ -1,7 +1,8 @@
 """From cells to settings: one row for each setting, its gain over the baselines, paired by seed.
 
 A setting is a cell without its seed. Settings are told apart by their key alone and never pooled;
-where two share data, network, layer, mode and alpha, the column `variant` shows what differs.
+where two share data, network, layer, mode and alpha, the column `variant` shows what differs. CutMix
+always stands there: its settings are compared with image CutMix, and none of mixup.
 """
 
 import math
@@ -37,7 +38,7 @@ TABLE = (
 )
 """Columns of `settings_table`. Accuracies, gains and ECE are fractions, NLL and loss nats, times
 seconds; `unpaired` lists the seeds that no comparison with the baseline could use. `gain` is over
-image mixup of as many images, `gain_over_two` over image mixup of two."""
+image mixup (of operation=cutmix, image CutMix) of as many images, `gain_over_two` over that of two."""
 
 # The stages of the built-in network and the stems and ends of common others, by depth; all other
 # names stand between, in natural order, which is the depth of layer1..layer4 or features.0..30.
@@ -59,7 +60,20 @@ _NO_VARIANT |= {
     "dataset.download",
     "dataset.title",
 }
-_MIXING_ONLY = {"lam", "partners", "originals"}
+_MIXING_ONLY = {"lam", "partners", "originals", "operation"}
+
+
+def operation(variant: str) -> str:
+    """`mixup` or `cutmix`, by a setting's `variant`."""
+    return "cutmix" if "operation=cutmix" in variant.split(", ") else "mixup"
+
+
+def image_mixing(variants: Iterable[str]) -> str:
+    """What settings of these variants are compared with, in words: image mixup, image CutMix or both."""
+    found = {operation(variant) for variant in variants}
+    if found == {"cutmix"}:
+        return "image CutMix"
+    return "image mixup" if "cutmix" not in found else "image mixup (of CutMix, image CutMix)"
 
 
 def layer_rank(layer: str) -> tuple[Any, ...]:
@@ -259,7 +273,7 @@ def _variants(cells: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     flat: dict[str, dict[str, str]] = {}
     values: dict[tuple[str, str, str], set[str]] = {}
     for setting, first in firsts.items():
-        found = _flat(first["config"])
+        found = {"operation": "mixup"} | _flat(first["config"])
         skipped = _NO_VARIANT | (_MIXING_ONLY if first["layer"] == PLAIN else set())
         flat[setting] = {
             key: value
@@ -267,7 +281,9 @@ def _variants(cells: Mapping[str, pd.DataFrame]) -> dict[str, str]:
             if key not in skipped and not key.startswith("dataset.outside")
         }
         for key, value in flat[setting].items():
-            values.setdefault((first["title"], first["model"], key), set()).add(value)
+            # What is usual of operations need not stand in the study to be told from CutMix.
+            usual = {"mixup"} if key == "operation" else set()
+            values.setdefault((first["title"], first["model"], key), usual).add(value)
     variants: dict[str, str] = {}
     alike: dict[tuple[Any, ...], list[str]] = {}
     for setting, first in firsts.items():

@@ -106,7 +106,7 @@ def shift_curves(group: Group, mode: str, prefix: str = "") -> Drawing | None:
         f"Accuracy against shift strength, {mode}",
         "Upper panels: accuracy on test images deformed ever more strongly, the same for every "
         f"cell; the lines are mixed layers at α = {alpha:g} (1 where the study has it, else the α "
-        "of most cells; not chosen by accuracy). Lower panels: the gain over image mixup of as "
+        f"of most cells; not chosen by accuracy). Lower panels: the gain over {group.images()} of as "
         "many images in percentage points, paired by seed. Bars are 95 % intervals.",
         figure,
     )

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from hiddenmix.report.comparison import INPUT, PLAIN, layer_rank
+from hiddenmix.report.comparison import INPUT, PLAIN, image_mixing, layer_rank
 from hiddenmix.report.lettering import BASE, readable, width, wrapped
 from hiddenmix.report.results import Study
 
@@ -100,6 +100,10 @@ class Group:
             for _, cell in self.cells[key].iterrows() if key in self.cells else ():
                 found += [*cell["classes"], *cell["shift"], *cell["adversarial"], *cell["outside"]]
         return "".join(dict.fromkeys("".join(found)))
+
+    def images(self) -> str:
+        """What its layers are compared with: `image mixup` or `image CutMix`."""
+        return image_mixing(self.rows["variant"])
 
     def modes(self) -> list[str]:
         return sorted({mode for mode in self.rows["mode"] if mode})
@@ -284,10 +288,11 @@ def line_handles(group: Group, rows: Iterable[pd.Series]) -> list[Line2D]:
     styles = group.styles()
     found: dict[tuple[str, ...], Line2D] = {}
     for row in rows:
-        names = {PLAIN: "plain (no mixing)", INPUT: plainly(f"image mixup, {row['mode']}")}
+        images = image_mixing([row["variant"]])
+        names = {PLAIN: "plain (no mixing)", INPUT: plainly(f"{images}, {row['mode']}")}
         name = names.get(row["layer"], layer_label(row["layer"]))
         if row["layer"] == INPUT and row["mode"] == TWO_IMAGES:
-            name = "image mixup"
+            name = images
         color, marker, line = style = styles[row["setting"]]
         handle = Line2D([], [], color=color, marker=marker, linestyle=line, label=name)
         found.setdefault((name, *style), handle)

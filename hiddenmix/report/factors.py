@@ -1,11 +1,11 @@
 """What each choice does by itself: the main effects of layer, K, alpha and whatever else varies.
 
 An effect compares two levels of one factor over all pairs of settings that differ in nothing else, so
-that no other factor is confounded with it. The best layer is reported with the optimism that picking
-it brings.
+that no other factor is confounded with it. Mixup and CutMix have effects of their own. The best layer is
+reported with the optimism that picking it brings.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hiddenmix.report.answers import CLEAN, Answers
-from hiddenmix.report.comparison import INPUT, PLAIN, layer_rank
+from hiddenmix.report.comparison import INPUT, PLAIN, layer_rank, operation
 from hiddenmix.report.questions import compare
 from hiddenmix.report.statistics import holm
 from hiddenmix.report.two_way import Gain
@@ -33,7 +33,7 @@ class Effect:
     title: str
     model: str
     factor: str
-    """`layer`, `K`, `alpha`, or a key of the configuration."""
+    """`layer`, `K`, `alpha`, or a key of the configuration; of CutMix, with that behind it."""
     level: str
     reference: str
     pairs: int
@@ -51,11 +51,14 @@ def effects(table: pd.DataFrame, cells: pd.DataFrame, answers: Answers) -> list[
     """
     by_setting = {str(key): group for key, group in cells.groupby("setting", sort=False)}
     found: list[Effect] = []
-    for (title, model), rows in table[table["layer"] != PLAIN].groupby(
-        ["title", "model"], sort=False
-    ):
-        places = {str(row["setting"]): _place(row) for _, row in rows.iterrows()}
-        for factor in dict.fromkeys(key for place in places.values() for key in place):
+    for (title, model), rows in _networks(table):
+        every = {str(row["setting"]): _place(row) for _, row in rows.iterrows()}
+        for factor, kind in _factors(every):
+            places = {
+                key: place
+                for key, place in every.items()
+                if kind is None or place.get("operation", "mixup") == kind
+            }
             values = [place[factor] for place in places.values() if factor in place]
             levels = sorted(set(values), key=_order(factor))
             reference = _reference(factor, values)
@@ -65,10 +68,25 @@ def effects(table: pd.DataFrame, cells: pd.DataFrame, answers: Answers) -> list[
                     continue
                 gain = compare(pairs, CLEAN, by_setting, answers).gain
                 if gain is not None:
-                    names = (str(title), str(model), factor, level, reference)
+                    shown = f"{factor} (cutmix)" if kind == "cutmix" else factor
+                    names = (title, model, shown, level, reference)
                     found.append(Effect(*names, len(pairs), gain, None))
     corrected = holm([_p(effect.gain) for effect in found])
     return [replace(effect, p_holm=p) for effect, p in zip(found, corrected, strict=True)]
+
+
+def _factors(places: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str | None]]:
+    """Each factor, once for each operation; the operation itself once, with None."""
+    kinds = dict.fromkeys(place.get("operation", "mixup") for place in places.values())
+    for factor in dict.fromkeys(key for place in places.values() for key in place):
+        yield from [(factor, None)] if factor == "operation" else ((factor, kind) for kind in kinds)
+
+
+def _networks(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """The mixing settings of each data set and network."""
+    mixing = table[table["layer"] != PLAIN]
+    for (title, model), rows in mixing.groupby(["title", "model"], sort=False):
+        yield (str(title), str(model)), rows
 
 
 def _p(gain: Gain) -> float | None:
@@ -99,7 +117,7 @@ def _order(factor: str) -> Any:
 
 
 def _reference(factor: str, values: list[str]) -> str:
-    usual = {"layer": INPUT, "K": "2", "alpha": "1"}.get(factor)
+    usual = {"layer": INPUT, "K": "2", "alpha": "1", "operation": "mixup"}.get(factor)
     if usual in values:
         return str(usual)
     return max(sorted(set(values), key=_order(factor)), key=values.count)
@@ -128,6 +146,8 @@ class Best:
 
     title: str
     model: str
+    operation: str
+    """`mixup` or `cutmix`."""
     layer: str
     among: int
     """Layers that were compared."""
@@ -139,7 +159,7 @@ class Best:
 
 
 def best_layers(table: pd.DataFrame, cells: pd.DataFrame, answers: Answers) -> list[Best]:
-    """For each data set and network with two hidden layers or more, the best of them.
+    """For each data set, network and operation with two hidden layers or more, the best of them.
 
     The optimism is that of Efron & Tibshirani (1993, section 17.5): seeds and test images are drawn
     anew with replacement, the best layer of each such sample is chosen, and its gain there minus its
@@ -147,9 +167,12 @@ def best_layers(table: pd.DataFrame, cells: pd.DataFrame, answers: Answers) -> l
     """
     by_setting = {str(key): group for key, group in cells.groupby("setting", sort=False)}
     found: list[Best] = []
-    for (title, model), rows in table[table["layer"] != PLAIN].groupby(
-        ["title", "model"], sort=False
-    ):
+    mixing = [
+        (*names, str(kind), own)
+        for names, rows in _networks(table)
+        for kind, own in rows.groupby(rows["variant"].map(operation), sort=False)
+    ]
+    for title, model, kind, rows in mixing:
         places = {str(row["setting"]): _place(row) for _, row in rows.iterrows()}
         names = [name for name in dict.fromkeys(rows["layer"]) if name != INPUT]
         pairs = {name: _pairs(places, "layer", name, INPUT) for name in names}
@@ -165,7 +188,7 @@ def best_layers(table: pd.DataFrame, cells: pd.DataFrame, answers: Answers) -> l
         n, images = stack.shape[1:]
         layer = list(matrices)[first]
         best = float(means[first])
-        found.append(Best(str(title), str(model), layer, len(matrices), best, corrected, n, images))
+        found.append(Best(title, model, kind, layer, len(matrices), best, corrected, n, images))
     return found
 
 

@@ -94,7 +94,7 @@ def accuracy_by_layer(group: Group, prefix: str = "") -> Drawing:
         name = plainly(mode)
         handles.append(Line2D([], [], color=color, marker=marker, linestyle="", label=name))
     for name, (color, _, style) in (
-        ("image mixup", IMAGE_STYLE),
+        (group.images(), IMAGE_STYLE),
         ("plain (no mixing)", PLAIN_STYLE),
     ):
         handles.append(Line2D([], [], color=color, linestyle=style, label=name))
@@ -192,7 +192,7 @@ def gain_heat_map(group: Group, prefix: str = "") -> Drawing | None:
         axis.set_title(f"{plainly(mode)}   ({pairs} pairs)")
     axes[0][0].set_ylabel("mixed layer")
     _color_bar(figure, axes[0][-1], picture)
-    finish(figure, "Gain over image mixup", group.label)
+    finish(figure, f"Gain over {group.images()}", group.label)
     figure.text(
         0.5,
         0.12 / figure.get_figheight(),
@@ -202,9 +202,9 @@ def gain_heat_map(group: Group, prefix: str = "") -> Drawing | None:
     )
     return Drawing(
         f"{prefix}gain_heat_map",
-        "Gain over image mixup, layer × α",
-        "Percentage points of accuracy over image mixup of as many images with the same α, the mean "
-        "of the differences paired by seed: blue and + is better, red and − worse. One star: paired "
+        f"Gain over {group.images()}, layer × α",
+        f"Percentage points of accuracy over {group.images()} of as many images with the same α, the "
+        "mean of the differences paired by seed: blue and + is better, red and − worse. One star: paired "
         "t-test p < 0.05; two: also after Holm's correction over the whole table. Grey: not run.",
         figure,
     )

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from hiddenmix.report.answers import CLEAN
+from hiddenmix.report.comparison import image_mixing
 from hiddenmix.report.drawing import Drawing, canvas, finish, plainly, styled
 from hiddenmix.report.lettering import families, file_part, readable, wrapped
 from hiddenmix.report.several import Pooled, Row
@@ -61,7 +62,8 @@ def forest(rows: Sequence[Row], pooled: Sequence[Pooled] = ()) -> Drawing | None
         axis.set_yticks(range(len(names)), [plainly(name) for name in names])
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.grid(visible=False, axis="y")
-        axis.set_xlabel("gain over image mixup (percentage points of accuracy)")
+        images = image_mixing(row.question.variant for row in shown)
+        axis.set_xlabel(f"gain over {images} (percentage points of accuracy)")
         words = dict.fromkeys(row.question.word for row in shown)
         handles = [
             Line2D([], [], color=color, marker=marker, linestyle="", label=word)

@@ -4,7 +4,7 @@ import pandas as pd
 
 from hiddenmix.report import head
 from hiddenmix.report.answers import CLEAN
-from hiddenmix.report.comparison import condition_means
+from hiddenmix.report.comparison import PLAIN, condition_means, image_mixing
 from hiddenmix.report.factors import Best, Effect
 from hiddenmix.report.findings import Findings
 from hiddenmix.report.looks import former
@@ -24,7 +24,7 @@ from hiddenmix.report.verdict import asked, told
 
 _READING = """\
 Accuracies are means over seeds ± half the 95 % Student-t interval, in percent. A gain is the mean \
-difference to image mixup of as many images and the same α, in percentage points, paired by seed; its \
+difference to {images} of as many images and the same α, in percentage points, paired by seed; its \
 interval and p-values are over seeds alone, for this test set. p (t) is that of the paired t-test, \
 p (flip) that of the exact sign-flip test, which cannot fall below 2^(1 − n): 0.25 with 3 seeds, 0.031 \
 with 6. p (Holm) is p (t) after Holm's correction over this table. No spread: the gain is the same at \
@@ -61,7 +61,9 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
         lines += ["## Factors", "", _effects(found.effects), "", _FACTORS, ""]
         lines += _best(found.best)
     lines += _by_seed(found.questions)
-    lines += ["## All settings", "", _main_table(table), "", _READING, ""]
+    images = image_mixing(table.loc[table["layer"] != PLAIN, "variant"])
+    reading = _READING.format(images=images)
+    lines += ["## All settings", "", _main_table(table), "", reading, ""]
     lines += figures
     if table["shift_accuracy_mean"].notna().any():
         lines += _shift_section(study, table)
@@ -83,7 +85,7 @@ def question_row(question: Question) -> dict[str, str]:
         **{"question": asked(question.what), "layer": question.layer or ""},
         **{"verdict": question.word},
         **dict.fromkeys(("n", "N", "gain, points [95 %]", "p", "p (flip)"), ""),
-        **dict.fromkeys(("for this test set [95 %]", "image mixup over plain"), ""),
+        **dict.fromkeys(("for this test set [95 %]", "image mixing over plain"), ""),
     }
     if gain is not None:
         row |= {"n": str(gain.seeds), "N": f"{gain.images:,}" if gain.images else ""}
@@ -92,7 +94,7 @@ def question_row(question: Question) -> dict[str, str]:
         seeds = points(gain.mean, gain.seed_low, gain.seed_high)
         row["for this test set [95 %]"] = seeds.partition(" ")[2]
     if mixup is not None:
-        row["image mixup over plain"] = points(mixup.mean, mixup.low, mixup.high)
+        row["image mixing over plain"] = points(mixup.mean, mixup.low, mixup.high)
     return row
 
 
@@ -181,7 +183,8 @@ def _interval(effect: Effect) -> str:
 
 def _best(found: list[Best]) -> list[str]:
     lines = [
-        f"Best layer of {escaped(each.title)}, {escaped(each.model)}: `{each.layer}`, "
+        f"Best layer of {escaped(each.title)}, {escaped(each.model)}"
+        f"{', operation=cutmix' if each.operation == 'cutmix' else ''}: `{each.layer}`, "
         f"{points(each.gain)} points over the input. Picking the best of {each.among} flatters it: "
         f"{points(each.corrected)} points are left once the optimism of the choice is taken off "
         f"(bootstrap over {each.seeds} seeds and {each.images:,} test images)."

@@ -57,7 +57,7 @@ def outside_severity(group: Group, mode: str, prefix: str = "") -> Drawing | Non
         f"{prefix}outside_severity_{file_part(mode)}",
         f"Outside sets by severity, {mode}",
         "Upper panels: accuracy on the images of an outside set at each severity, the mean over its "
-        f"corruptions ({corruptions}). Lower panels: the gain over image mixup of "
+        f"corruptions ({corruptions}). Lower panels: the gain over {group.images()} of "
         "as many images in percentage points, paired by seed. Bars are 95 % intervals over seeds. "
         f"cells.csv holds each corruption.{remarks}",
         figure,
@@ -85,7 +85,7 @@ def outside_points(group: Group, mode: str, prefix: str = "") -> Drawing | None:
     dots(axes[0][0], labels, accuracies, styles)
     dots(axes[0][1], labels, gains, styles, gains=True)
     axes[0][0].set_xlabel("accuracy (%)")
-    axes[0][1].set_xlabel("gain over image mixup (points)")
+    axes[0][1].set_xlabel(f"gain over {group.images()} (points)")
     handles = line_handles(group, rows)
     for handle in handles:
         handle.set_linestyle("")
@@ -96,7 +96,7 @@ def outside_points(group: Group, mode: str, prefix: str = "") -> Drawing | None:
         f"{prefix}outside_sets_{file_part(mode)}",
         f"Outside sets, {mode}",
         "A row for each outside set. Left: accuracy on its images, the mean over seeds. Right: the "
-        "gain over image mixup of as many images in percentage points, paired by seed. Bars are "
+        f"gain over {group.images()} of as many images in percentage points, paired by seed. Bars are "
         f"95 % intervals over seeds.{left_out}",
         figure,
     )

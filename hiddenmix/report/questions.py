@@ -1,7 +1,8 @@
 """The study's questions, fixed beforehand, each answered once: what mixing at the layer gains.
 
 One question for each data set, network and variant, on the clean test images: accuracy when mixing at
-the lowest hidden layer (in no disguise) minus accuracy of image mixup with as many images and the same
+the lowest hidden layer (in no disguise) minus accuracy of image mixup (of CutMix, image CutMix: the
+operation is part of the variant, so that none are pooled) with as many images and the same
 alpha, averaged over the study's (K, alpha) grid within a seed. The same is asked on samples from
 outside: the shifts, and each outside set. Settings behind it carry no verdict.
 """
@@ -47,7 +48,7 @@ class Question:
     """What would decide an undecided one."""
 
     mixup: Gain | None
-    """What image mixup itself gains over plain training, over the same grid and seeds."""
+    """What image mixup (or CutMix) itself gains over plain training, over the same grid and seeds."""
 
     look: Look | None
     """With `repeats=auto`, what the planned look says: `word` is its word, at its level."""

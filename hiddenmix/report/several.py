@@ -10,6 +10,7 @@ import pandas as pd
 from hiddenmix.config import UserError, show
 from hiddenmix.report import head
 from hiddenmix.report.answers import CLEAN, SHIFTS
+from hiddenmix.report.comparison import operation
 from hiddenmix.report.findings import FORMAT, find, question_json
 from hiddenmix.report.markdown import question_row
 from hiddenmix.report.questions import Question
@@ -105,8 +106,13 @@ def pool(rows: Sequence[Row]) -> list[Pooled]:
 
     Networks and studies on the same data are no independent evidence: their gains are averaged first,
     so that a data set is one number. The interval is for new data sets drawn as these were. Raises
-    `UserError` where there are fewer than two.
+    `UserError` where there are fewer than two, or mixup and CutMix.
     """
+    if len({operation(row.question.variant) for row in rows}) > 1:
+        raise UserError(
+            "--pool takes studies of one operation\n  these have mixup and CutMix, whose gains are over "
+            "different baselines"
+        )
     found = []
     for what in dict.fromkeys(row.question.what for row in rows):
         by_data: dict[str, list[float]] = {}

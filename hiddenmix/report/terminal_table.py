@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hiddenmix.report.answers import CLEAN
+from hiddenmix.report.comparison import PLAIN, image_mixing
 from hiddenmix.report.questions import Question
 from hiddenmix.report.tables import LEFT, columns, identity, outcome, points
 from hiddenmix.report.verdict import told
@@ -29,7 +30,8 @@ def terminal_table(table: pd.DataFrame, width: int = WIDTH) -> Table:
     for dropped in _DROPPED[1:]:
         if _wide(rows, names) > width:
             names = [name for name in names if name != dropped]
-    heading = "accuracy, and gain over image mixup of as many images, paired by seed"
+    images = image_mixing(table.loc[table["layer"] != PLAIN, "variant"])
+    heading = f"accuracy, and gain over {images} of as many images, paired by seed"
     if rows and "data" not in names:
         heading = f"{rows[0]['data']}: {heading}"
     view = Table(title=Text(heading), title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))

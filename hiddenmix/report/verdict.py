@@ -4,6 +4,7 @@ The rule itself stands in `decision.py`; the questions in `questions.py`.
 """
 
 from hiddenmix.report.answers import CLEAN, SHIFTS
+from hiddenmix.report.comparison import image_mixing, operation
 from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, LEVEL, Way
 from hiddenmix.report.questions import Question
 from hiddenmix.report.tables import code, escaped, p_text, points
@@ -26,22 +27,24 @@ def spoken(question: Question, margin: float) -> str:
 
 def told(question: Question, margin: float, *, markdown: bool = True) -> list[str]:
     """The verdict on one question, `margin` a fraction: the word and the effect, and then, a sentence
-    or two each, how sure it is, what image mixup itself does, why it is undecided and what would
+    or two each, how sure it is, what mixing images itself does, why it is undecided and what would
     decide it."""
     gain = question.gain
     opening = _opening(question, margin, markdown)
     if question.layer is None:
         return [f"{opening} the study mixes at no hidden layer, so that nothing can be compared."]
+    images = image_mixing([question.variant])
     layer = f"`{code(question.layer)}`" if markdown else question.layer
     if question.layer != "conv1":
         layer += " (the lowest hidden layer of the study)"
     if gain is None:
         return [
-            f"{opening} no seed has all settings of {layer} and image mixup of as many images beside "
+            f"{opening} no seed has all settings of {layer} and {images} of as many images beside "
             "them, so that nothing can be compared."
         ]
+    mixing = "CutMix of" if operation(question.variant) == "cutmix" else "mixing"
     effect = (
-        f"mixing feature maps at {layer} instead of images: "
+        f"{mixing} feature maps at {layer} instead of images: "
         f"{points(gain.mean, gain.low, gain.high)} points of accuracy."
     )
     parts = (_sure(question, gain), _look(question), _remarks(question), _mixup(question))
@@ -127,7 +130,8 @@ def _mixup(question: Question) -> str:
     if mixup is None:
         return "Plain training was not run beside it."
     shown = points(mixup.mean, mixup.low, mixup.high)
-    return f"Image mixup itself, against plain training: {shown} points."
+    itself = image_mixing([question.variant]).replace("image", "Image", 1)
+    return f"{itself} itself, against plain training: {shown} points."
 
 
 def _why(question: Question, gain: Gain, margin: float) -> str:

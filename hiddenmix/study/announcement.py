@@ -116,19 +116,25 @@ def warn_of_layers(display: Display, plan: Plan) -> None:
     for config in plan.requested.values():
         _tell_of_network(display, config, warned)
         names = [name for name in layers(config) if name not in ("none", "input")]
-        key = (repr(config.model), repr(config.dataset), tuple(names))
+        cut = config.operation == "cutmix"
+        key = (repr(config.model), repr(config.dataset), tuple(names), cut)
         if not names or key in warned:
             continue
         warned.add(key)
         description = data_room.describe(config.dataset)
         available = layers_of(config.model, description.shape, description.classes)
         for layer in networks.check_layers(names, available):
-            if layer.disguise:
+            if layer.disguise and cut:
+                display.say(
+                    f"warning: layer={layer.name} is affine in the image: CutMix there is close to image "
+                    "CutMix, and no verdict is judged there"
+                )
+            elif layer.disguise:
                 display.say(
                     f"warning: layer={layer.name} is image mixup in disguise: up to there the "
                     "network is affine, so mixing its map equals mixing the image"
                 )
-            elif layer.affine:
+            elif layer.affine and not cut:
                 display.say(
                     f"warning: layer={layer.name} is image mixup but for the batch's statistics: up to "
                     "there the network is affine in evaluation mode"

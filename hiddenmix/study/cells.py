@@ -15,7 +15,7 @@ from hiddenmix.config import (
     layers,
 )
 
-_MIXING_KEYS = ("mode", "alpha", "lam", "partners", "originals")
+_MIXING_KEYS = ("mode", "alpha", "lam", "partners", "originals", "operation")
 # Where a run happens, and what is measured besides the training, make no other network of it.
 _NO_TRAINING = (
     "study",
@@ -47,6 +47,8 @@ def identity(config: Config, data: str) -> dict[str, Any]:
     for key in ("download", "title", "root", "outside", "train", "test", "target"):
         del found["dataset"][key]
     # Newer keys, which make no other cells of former ones where they have their default.
+    if found.get("operation") == Config().operation:
+        del found["operation"]
     if config.dataset.test_fraction is None:
         del found["dataset"]["test_fraction"]
     if config.dataset.resize is None or config.dataset.resize_mode == DatasetConfig().resize_mode:
@@ -104,7 +106,10 @@ def model_name(config: Config) -> str:
 def _label(config: Config) -> str:
     model, layer = _short(model_name(config)), _short("+".join(layers(config)))
     label = f"{config.dataset.name}-{model}-{layer}"
-    return label if is_plain(config) else f"{label}-{config.mode}-a{config.alpha:g}"
+    if is_plain(config):
+        return label
+    operation = "" if config.operation == Config().operation else f"-{config.operation}"
+    return f"{label}{operation}-{config.mode}-a{config.alpha:g}"
 
 
 def _short(name: str) -> str:
@@ -113,7 +118,8 @@ def _short(name: str) -> str:
 
 
 def cell_id(config: Config, data: str) -> str:
-    """`<dataset>-<model>-<layer>-<mode>-a<alpha>-s<seed>-<8 hex>`, without mode and alpha for none."""
+    """`<dataset>-<model>-<layer>-<mode>-a<alpha>-s<seed>-<8 hex>`, without mode and alpha for none, with
+    the operation behind the layer where it is not mixup."""
     return f"{_label(config)}-s{config.seed}-{_digest(identity(config, data))}"
 
 
@@ -125,13 +131,14 @@ def setting_key(config: Config, data: str) -> str:
 
 
 def image_mixup(config: Config) -> Config:
-    """The baseline of `config`: as many images mixed at the input, so that the layer alone differs."""
+    """The baseline of `config`: as many images mixed at the input, by the same operation, so that the
+    layer alone differs."""
     return replace(config, layer="input")
 
 
 def two_images(config: Config) -> Config:
-    """Image mixup as Zhang et al. (2018) have it, of two images: beside `image_mixup`, the number of
-    images alone differs."""
+    """Image mixup as Zhang et al. (2018) have it, or CutMix as Yun et al. (2019), of two images: beside
+    `image_mixup`, the number of images alone differs."""
     return replace(config, layer="input", mode="siamese")
 
 

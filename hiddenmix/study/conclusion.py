@@ -70,7 +70,7 @@ def _curves(study: Study) -> dict[str, dict[str, dict[int, float]]]:
     charts: dict[str, dict[str, dict[int, float]]] = {}
     for row in report.settings_table(study.cells).to_dict("records"):
         own = row["setting"]
-        others = {"image mixup": row["baseline"], "plain": row["plain"]}
+        others = {report.image_mixing([row["variant"]]): row["baseline"], "plain": row["plain"]}
         found = {line: means[key] for line, key in others.items() if key in means and key != own}
         charts[_chart_name(row)] = {"setting": means[own]} | found
     return charts

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.text import Text
 
 from hiddenmix.config import UserError, from_plain, show
@@ -65,28 +66,8 @@ def evaluate_study(
                     f"a function, which is called only where it is named: --target {named}"
                 )
                 continue
-            note = "already evaluated"
-            with cell.locked(timeout=_PATIENCE) as mine:
-                now = cell.result() or found  # another process may have evaluated it meanwhile
-                sets = partial(loaded.outside, config)
-                lacks = None
-                try:
-                    lacks = lacking(cell, now, True, sets) if mine else None
-                except UserError as error:
-                    note += f"; whether its outside sets have changed is not known: {clean(error)}"
-                if not mine:
-                    note = "another process holds it"
-                elif lacks is not None:
-                    try:
-                        data = loaded.get(config)
-                        new = add_evaluation(cell, now, data, chosen, sets(), lacks)
-                        note = f"evaluated{dropped(now, new)}"
-                    except (OtherDataError, UserError) as error:
-                        codes.add(2)
-                        note = f"refused: {clean(error)}"
-                    except (OSError, ValueError, RuntimeError) as error:
-                        codes.add(1)
-                        note = f"failed: {clean(error)}"
+            code, note = _evaluate(cell, found, loaded, chosen)
+            codes.add(code)
             say(f"[{number}/{len(cells)}] {cell.folder.name}: {note}")
         LoadedData.clear()
         # Imported here: pandas and scipy take a second that no refused command should wait for.
@@ -95,6 +76,32 @@ def evaluate_study(
         with study_locked(folder):
             say(f"report: {write_report(folder)}")
     return max(codes)
+
+
+def _evaluate(
+    cell: Cell, found: dict[str, Any], loaded: LoadedData, device: torch.device
+) -> tuple[int, str]:
+    """Measure one finished cell where it lacks something; the exit code, and what is said of it."""
+    sets = partial(loaded.outside, cell.config)
+    note = "already evaluated"
+    with cell.locked(timeout=_PATIENCE) as mine:
+        if not mine:
+            return 0, "another process holds it"
+        now = cell.result() or found  # another process may have evaluated it meanwhile
+        lacks = None
+        try:
+            lacks = lacking(cell, now, True, sets)
+        except UserError as error:
+            note += f"; whether its outside sets have changed is not known: {clean(error)}"
+        if lacks is None:
+            return 0, note
+        try:
+            new = add_evaluation(cell, now, loaded.get(cell.config), device, sets(), lacks)
+        except (OtherDataError, UserError) as error:
+            return 2, f"refused: {clean(error)}"
+        except (OSError, ValueError, RuntimeError) as error:
+            return 1, f"failed: {clean(error)}"
+        return 0, f"evaluated{dropped(now, new)}"
 
 
 def _finished(folder: Path, say: Callable[[str], None]) -> Iterator[tuple[Cell, dict[str, Any]]]:

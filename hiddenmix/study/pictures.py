@@ -49,16 +49,29 @@ def mixed_pictures(network: nn.Module, data: Data, config: Config) -> Pictures:
         title = "none (plain training)"
         return [Picture("mixing/images (none mixed)", title, text, image_grid(pixels, count))]
     generator = randomness.stream(config.seed, "picture")
-    draw = mixing.draw(generator, count, mode=config.mode, alpha=config.alpha, lam=config.lam).to(
-        images.device
-    )
+    draw = mixing.draw(
+        generator,
+        count,
+        mode=config.mode,
+        alpha=config.alpha,
+        lam=config.lam,
+        operation=config.operation,
+    ).to(images.device)
     layer = layers(config)[-1]
     pictures = [_images(pixels, draw, config)]
     if layer != "input":
         maps = feature_maps(network, layer, normalise(images, data.mean, data.std))
         if maps is not None and maps.dim() == 4:
-            pictures.append(_maps(mixing.mix(maps, draw), config))
+            pictures.append(_maps(_mixed(maps, draw)[0], config))
     return pictures
+
+
+def _mixed(maps: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    """`maps` mixed by the draw's operation, and the weights of their targets."""
+    if draw.centres is None:
+        return mixing.mix(maps, draw), draw.weights
+    mixed, seen = mixing.cutmix(maps, draw)
+    return mixed, seen.weights
 
 
 def feature_maps(network: nn.Module, layer: str, inputs: Tensor) -> Tensor | None:
@@ -80,18 +93,22 @@ def feature_maps(network: nn.Module, layer: str, inputs: Tensor) -> Tensor | Non
 
 
 def _title(config: Config) -> str:
-    return f"{'+'.join(layers(config))}, {config.mode}, alpha={config.alpha:g}"
+    operation = "" if config.operation == "mixup" else f"{config.operation}, "
+    return f"{'+'.join(layers(config))}, {operation}{config.mode}, alpha={config.alpha:g}"
 
 
 def _images(pixels: Tensor, draw: Draw, config: Config) -> Picture:
     """`pixels` [n, C, H, W], branch by branch, and their mixture."""
     branches, count = draw.index.shape
+    mixed, shown = _mixed(pixels, draw)
+    cut = draw.centres is not None
     rows = []
-    for row, weights in enumerate(draw.weights.tolist(), 1):
+    for row, weights in enumerate(shown.tolist(), 1):
         what = "the original images" if row == 1 else "their partners"
         shares = ", ".join(f"{weight:.2f}" for weight in weights)
-        rows.append(f"- Row {row}: {what}, weight {shares}")
-    rows.append(f"- Row {branches + 1}: their mixture, the weighted sum of the rows above")
+        rows.append(f"- Row {row}: {what}, {'area' if cut else 'weight'} {shares}")
+    how = "boxes of the partners pasted in" if cut else "the weighted sum of the rows above"
+    rows.append(f"- Row {branches + 1}: their mixture, {how}")
     layer = layers(config)[-1]
     if layer != "input":
         rows[-1] += f" (for comparison: the network mixes its feature maps at `{layer}` instead)"
@@ -103,7 +120,7 @@ def _images(pixels: Tensor, draw: Draw, config: Config) -> Picture:
         tag=f"mixing/images (rows: {', '.join(names)})",
         title=_title(config),
         description="\n".join([_where(config), "", *rows, columns]),
-        image=image_grid(torch.cat([*pixels[draw.index], mixing.mix(pixels, draw)]), count),
+        image=image_grid(torch.cat([*pixels[draw.index], mixed]), count),
     )
 
 

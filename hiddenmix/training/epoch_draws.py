@@ -34,6 +34,9 @@ class BatchDraws:
     partners: Tensor | None
     """Int64 [K, B], positions within the batch; None without mixing or with independent partners."""
 
+    centres: Tensor | None
+    """[K, 3, 1] or, with `lam=sample`, [K, 3, B]: where CutMix's boxes lie; None without it."""
+
 
 @dataclass(frozen=True)
 class EpochDraws:
@@ -51,11 +54,14 @@ class EpochDraws:
     partners: Tensor | None
     """Int64 [K, N], positions within the batch; None without mixing or with independent partners."""
 
+    centres: Tensor | None
+    """[K, 3, steps] or, with `lam=sample`, [K, 3, N]; None without CutMix."""
+
     layer: list[str]
     """The layer of each step."""
 
     sample: bool
-    """Whether `weights` has a column for each sample (`lam=sample`), not for each step."""
+    """Whether `weights` and `centres` have a column for each sample (`lam=sample`), not for each step."""
 
     def batch(self, step: Part, positions: Part) -> BatchDraws:
         """The part of one batch: its `step`, a single column, and its `positions` in the order.
@@ -63,13 +69,15 @@ class EpochDraws:
         Slices give views. Positions on the device gather, so that a recorded step takes another
         batch whenever their contents change.
         """
-        weights = partners = None
+        weights = partners = centres = None
         if self.weights is not None:
             weights = self.weights[:, positions if self.sample else step]
+        if self.centres is not None:
+            centres = self.centres[..., positions if self.sample else step]
         if self.partners is not None:
             partners = self.partners[:, positions]
         augmentation = [draws and draws[positions] for draws in self.augmentation]
-        return BatchDraws(self.order[:, positions], augmentation, weights, partners)
+        return BatchDraws(self.order[:, positions], augmentation, weights, partners, centres)
 
     def overwrite(self, draws: "EpochDraws") -> None:
         """Take over another epoch's `draws` in place: recorded steps read where these lie."""
@@ -80,7 +88,8 @@ class EpochDraws:
     def _tensors(self) -> list[Tensor]:
         rows = [draws for draws in self.augmentation if draws is not None]
         tensors = [self.order, *(each for row in rows for each in (row.flip, row.top, row.left))]
-        return tensors + [each for each in (self.weights, self.partners) if each is not None]
+        mixing = (self.weights, self.partners, self.centres)
+        return tensors + [each for each in mixing if each is not None]
 
 
 def batch_bounds(images: int, batch_size: int) -> list[tuple[int, int]]:
@@ -106,7 +115,7 @@ def draw_epoch(config: Config, epoch: int, images: int, device: torch.device) ->
         order.append(randomness.stream(seed, "order", epoch, row).permutation(images))
         generator = randomness.stream(seed, "augment", epoch, row)
         augmentation.append(draw_augmentation(config.dataset.augment, generator, images, device))
-    weights = partners = None
+    weights = partners = centres = None
     chosen = [names[0]] * len(bounds)
     if mixes:
         generator = randomness.stream(seed, "mix", epoch)
@@ -117,8 +126,13 @@ def draw_epoch(config: Config, epoch: int, images: int, device: torch.device) ->
         # Drawn last, so that a list of layers sees the weights and partners of a single layer.
         if len(names) > 1:
             chosen = [names[i] for i in generator.integers(len(names), size=len(bounds))]
+        # From a stream of their own, so that CutMix sees the weights, partners and layers of mixup.
+        if config.operation == "cutmix":
+            generator = randomness.stream(seed, "mix", epoch, 1)
+            centres = mixing.draw_centres(generator, branches, count).to(device)
     stacked = torch.from_numpy(np.stack(order)).to(device)
-    return EpochDraws(stacked, augmentation, weights, partners, chosen, config.lam == "sample")
+    sample = config.lam == "sample"
+    return EpochDraws(stacked, augmentation, weights, partners, centres, chosen, sample)
 
 
 def _draw_partners(

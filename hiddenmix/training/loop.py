@@ -206,25 +206,43 @@ class Training:
         images, labels = self._images_and_labels(batch, 0)
         if batch.weights is None:
             return F.cross_entropy(self._compiled(images), labels)
-        weights = batch.weights
+        weights, centres = batch.weights, batch.centres
+        areas: list[Tensor] = []
         unmixed = [(images, labels)]
         if batch.partners is not None:
-            draw = mixing.Draw.unchecked(weights, batch.partners)
-            self._hooks.arm(layer, lambda maps: mixing.mix(maps, draw))
+            draw = mixing.Draw.unchecked(weights, batch.partners, centres)
+
+            def mixed(maps: Tensor) -> Tensor:
+                if centres is None:
+                    return mixing.mix(maps, draw)
+                pasted, seen = mixing.cutmix(maps, draw)
+                areas.append(seen.weights)
+                return pasted
+
+            self._hooks.arm(layer, mixed)
             logits = self._compiled(images)
             self._hooks.disarm()
-            loss = mixing.branch_cross_entropy(logits, labels[draw.index], weights)
+            branch_labels = labels[draw.index]
         else:
             unmixed += [self._images_and_labels(batch, row) for row in range(1, len(batch.order))]
             others = [
                 mixing.branch_maps(self.network, self._hooks, layer, branch)
                 for branch, _ in unmixed[1:]
             ]
-            self._hooks.arm(layer, lambda maps: mixing.mix_branches([maps, *others], weights))
+
+            def added(maps: Tensor) -> Tensor:
+                if centres is None:
+                    return mixing.mix_branches([maps, *others], weights)
+                pasted, seen = mixing.cut_branches([maps, *others], weights, centres)
+                areas.append(seen)
+                return pasted
+
+            self._hooks.arm(layer, added)
             logits = self.network(images)
             self._hooks.disarm()
             branch_labels = torch.stack([each for _, each in unmixed])
-            loss = mixing.branch_cross_entropy(logits, branch_labels, weights)
+        # CutMix's targets are weighed by the areas that were pasted.
+        loss = mixing.branch_cross_entropy(logits, branch_labels, areas[0] if areas else weights)
         if self._config.originals > 0:
             # The mean over the K images is the mean over the batch where partners permute it.
             plain = [F.cross_entropy(self._compiled(x), y) for x, y in unmixed]

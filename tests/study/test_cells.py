@@ -258,3 +258,32 @@ def test_plan_of_one_setting() -> None:
     assert {cell.seed for cell in plan.cells.values()} == {5, 6, 7}
     alone = make_plan([changed(baseline=False, repeats=3)])
     assert len(alone.cells) == 3
+
+
+def test_the_operation_makes_another_setting_with_baselines_of_its_own() -> None:
+    mixup, cut = changed(mode="triplet"), changed(mode="triplet", operation="cutmix")
+    assert cell_id(cut).startswith("digits-cnn-conv1-cutmix-triplet-a1-s0-")
+    # Networks of before there was the key are found again, and plain training is one for both.
+    assert "operation" not in identity(mixup)
+    assert identity(cut) == identity(mixup) | {"operation": "cutmix"}
+    assert identity(plain(cut)) == identity(plain(mixup))
+    assert identity(changed(layer="none", operation="cutmix")) == identity(changed(layer="none"))
+    for baseline in (image_mixup, two_images):
+        assert baseline(cut).operation == "cutmix"
+        assert setting_key(baseline(cut)) != setting_key(baseline(mixup))
+    plan = make_plan([dataclasses.replace(each, repeats=1) for each in (mixup, cut)])
+    found = [(each.layer, each.operation, each.mode) for each in plan.cells.values()]
+    assert sorted(found) == sorted(
+        [
+            ("none", "mixup", "siamese"),
+            *(
+                (layer, operation, mode)
+                for operation in ("mixup", "cutmix")
+                for layer, mode in (
+                    ("input", "siamese"),
+                    ("input", "triplet"),
+                    ("conv1", "triplet"),
+                )
+            ),
+        ]
+    )

@@ -100,6 +100,7 @@ VALUES = [
     _value("batch_size=1438", "allowed: 2 to 1437 training images"),
     _value("precision=fp8", "allowed: float32, bf16"),
     _value("compile=maybe", "allowed: auto, true, false"),
+    _value("operation=paste", "allowed: mixup, cutmix"),
     _value("device=tpu", "allowed: auto, cpu, cuda"),
     _value("device=cuda:99", "device=cuda:99 is not allowed"),
     _value("evaluation=everything", "allowed: clean, full"),

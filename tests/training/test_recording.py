@@ -93,6 +93,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"layer": "conv1", "partners": "independent", "mode": "triplet"},
     {"layer": "conv1", "precision": "bf16"},
     {"layer": "conv1", "model": CnnConfig(channels=[4, 6, 8], width=16, dropout=0.3)},
+    {"layer": "conv1", "operation": "cutmix", "lam": "sample"},
+    {"layer": "input", "operation": "cutmix", "mode": "triplet", "partners": "independent"},
 ]
 
 
