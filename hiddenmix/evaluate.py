@@ -21,7 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dataset-root", help="the data's folder, if it has moved since")
     parser.add_argument(
         "--target",
-        help="the function of dataset=import, which is code: it is called only where it is named here",
+        action="append",
+        default=[],
+        help="what dataset=import or model=import names, which is code: it is imported only where it is "
+        "named here",
     )
     parser.add_argument(
         "--outside",
@@ -50,7 +53,7 @@ def _run(options: argparse.Namespace) -> int:
         options.study,
         options.device,
         root=options.dataset_root,
-        target=options.target,
+        targets=options.target,
         outside=outside,
         images=options.images,
     )

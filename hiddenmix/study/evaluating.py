@@ -1,6 +1,6 @@
 """Evaluations added to a study's finished networks, without training."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from hiddenmix.config import UserError, from_plain, show
 from hiddenmix.study.devices import choose_device
+from hiddenmix.study.finished import code_of
 from hiddenmix.study.loaded_data import LoadedData
 from hiddenmix.study.measuring import OtherDataError, add_evaluation, dropped, lacking
 from hiddenmix.study.store import Cell, check_study, read_study, study_locked
@@ -25,14 +26,14 @@ def evaluate_study(
     device: str = "auto",
     *,
     root: str | None = None,
-    target: str | None = None,
+    targets: Sequence[str] = (),
     outside: Mapping[str, str] | None = None,
     images: int | None = None,
 ) -> int:
     """Measure the finished cells of a study in full, where they lack it, and write its report.
 
-    `root`: where the data are now; `target`: the function of `dataset=import` that may be called, since a
-    study may come from others; `outside`: outside sets instead of those of the cells' own
+    `root`: where the data are now; `targets`: what `dataset=import` and `model=import` may import,
+    since a study may come from others; `outside`: outside sets instead of those of the cells' own
     configurations; `images`: at most so many test images. Returns the exit code: 1 if a network could
     not be measured, 2 if the data are not those that it was trained on. Raises `UserError`.
     """
@@ -58,12 +59,12 @@ def evaluate_study(
                 dict(outside) if outside is not None else config.dataset.outside
             )
             config.evaluation_images = images if images is not None else config.evaluation_images
-            if config.dataset.name == "import" and config.dataset.target != target:
+            if foreign := sorted(code_of(config) - set(targets)):
                 codes.add(2)
-                named = show(config.dataset.target)
+                names = " ".join(f"--target {show(each)}" for each in foreign)
                 say(
-                    f"[{number}/{len(cells)}] {cell.folder.name}: refused: its data come from "
-                    f"a function, which is called only where it is named: --target {named}"
+                    f"[{number}/{len(cells)}] {cell.folder.name}: refused: its data or network come "
+                    f"from code that is imported only where it is named: {names}"
                 )
                 continue
             code, note = _evaluate(cell, found, loaded, chosen)

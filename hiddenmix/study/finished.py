@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hiddenmix import data as data_room
 from hiddenmix import networks, randomness
-from hiddenmix.config import Config, UserError, from_plain, show
+from hiddenmix.config import Config, ImportConfig, UserError, from_plain, show
 from hiddenmix.study import predictions
 from hiddenmix.study.store import Cell
 
@@ -33,6 +33,14 @@ def stored_network(
     except SafetensorError as error:
         raise ValueError(f"model.safetensors is damaged: {error}") from error
     return network
+
+
+def code_of(config: Config) -> set[str]:
+    """What a configuration would import of a user's: functions and classes, as it names them."""
+    found = {config.dataset.target if config.dataset.name == "import" else None}
+    if isinstance(config.model, ImportConfig):
+        found.add(config.model.target)
+    return {each for each in found if each is not None}
 
 
 class FinishedNetwork(nn.Module):
@@ -77,17 +85,24 @@ class FinishedNetwork(nn.Module):
         return logits
 
 
-def load(folder: str | Path) -> FinishedNetwork:
+def load(folder: str | Path, target: str | None = None) -> FinishedNetwork:
     """The finished network in a cell's folder (`outputs/<study>/cells/<cell>`), in evaluation mode, on
     the CPU, with its normalisation and class names.
 
-    Raises `UserError` where the folder holds no finished cell, or its weights are damaged.
+    `target`: of `model=import`, what the network is made by, which is code and is imported only where it
+    is named. Raises `UserError` where the folder holds no finished cell, or its weights are damaged.
     """
     folder = Path(folder)
     result = Cell.read(folder / "result.json")
     if result is None:
         raise UserError(f"{show(folder)} holds no finished network\n  expected: a cell's folder")
     config = from_plain(result["config"])
+    if isinstance(config.model, ImportConfig) and config.model.target != target:
+        named = show(config.model.target)
+        raise UserError(
+            f"the network in {show(folder)} is made by code of its own\n"
+            f"  to import that: load(..., target={named!r})"
+        )
     try:
         with safe_open(str(folder / "model.safetensors"), "pt") as file:
             told = json.loads((file.metadata() or {})["hiddenmix"])

@@ -9,13 +9,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from hiddenmix.config import (
+    MODELS,
     AdamConfig,
-    CnnConfig,
     Config,
     DatasetConfig,
-    PreactResNet18Config,
     SgdConfig,
-    TorchvisionConfig,
     UserError,
     choices,
     show,
@@ -23,7 +21,7 @@ from hiddenmix.config import (
 
 _GROUPS: dict[str, tuple[type[Any], ...]] = {
     "dataset": (DatasetConfig,),
-    "model": (CnnConfig, PreactResNet18Config, TorchvisionConfig),
+    "model": MODELS,
     "optimizer": (SgdConfig, AdamConfig),
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import hiddenmix
 from hiddenmix import evaluate
 from tests.support.commands import Command, command
 
@@ -79,7 +80,14 @@ def test_changed_code_is_not_evaluated_as_what_was_trained(
     assert run("layer=stage", "baseline=false", *OWN).code == 0
     (tmp_path / "own_mynet.py").write_text(NETWORK + "# another\n")
     capsys.readouterr()
+    # A study may come from others: their code is imported only where it is named.
+    _forget()
     assert evaluate.main(["outputs/default"]) == 2
+    assert "only where it is named: --target own_mynet.MyNet" in capsys.readouterr().out
+    with pytest.raises(hiddenmix.UserError, match="made by code of its own"):
+        hiddenmix.load(next((tmp_path / "outputs/default/cells").iterdir()))
+    assert "own_mynet" not in sys.modules
+    assert evaluate.main(["outputs/default", "--target", "own_mynet.MyNet"]) == 2
     assert "refused: model.target=own_mynet.MyNet: its code has changed" in capsys.readouterr().out
 
 
