@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.support.commands import HANG
+from tests.support.commands import HANG, Command, command
 
 TINY = (
     "dataset.train_size=120",
@@ -43,6 +44,12 @@ def comparable(result: dict[str, Any]) -> dict[str, Any]:
     """A result without times and host."""
     kept = {key: value for key, value in result.items() if key not in ("environment", "command")}
     return kept | {"train": result["train"]["loss"]}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Command:
+    """The command in this process, where the second one of a test need not load torch anew."""
+    return command(tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
@@ -110,19 +117,25 @@ def test_summary_pairs_by_seed(one: tuple[Path, subprocess.CompletedProcess[str]
 
 
 def test_done_cells_are_not_trained_again_and_two_runs_agree(
-    one: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+    one: tuple[Path, subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    here: Command,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder, _ = one
     before = {
         path: path.stat().st_mtime_ns for path in folder.glob("outputs/*/cells/*/result.json")
     }
-    again = run(folder, "layer=conv1", "mode=triplet", "repeats=2", *TINY)
-    assert again.returncode == 0, again.stderr
-    assert "8 networks, 8 already there, 0 to train" in again.stdout
-    assert again.stdout.count("already there, accuracy") == 8
+    with monkeypatch.context() as patch:
+        patch.chdir(folder)
+        again = here("layer=conv1", "mode=triplet", "repeats=2", *TINY)
+    assert again.code == 0, again.errors
+    assert "8 networks, 8 already there, 0 to train" in again.output
+    assert again.output.count("already there, accuracy") == 8
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    other = run(tmp_path, "layer=conv1", "mode=triplet", "repeats=1", *TINY)
-    assert other.returncode == 0, other.stderr
+    # Those of two workers, and of this process.
+    other = here("layer=conv1", "mode=triplet", "repeats=1", "workers=1", *TINY)
+    assert other.code == 0, other.errors
     first = results(folder)
     for name, result in results(tmp_path).items():
         assert comparable(result)["test"] == comparable(first[name])["test"]
@@ -153,7 +166,7 @@ def test_tensorboard_shows_a_cell_and_the_comparison(
 
 
 @pytest.mark.slow
-def test_sweep_shares_baselines_and_prints_one_table(tmp_path: Path) -> None:
+def test_sweep_shares_baselines_and_prints_one_table(tmp_path: Path, here: Command) -> None:
     sweep = ("-m", "layer=none,input,conv1", "mode=siamese,triplet", "alpha=0.2,1.0", "repeats=1")
     done = run(tmp_path, *sweep, *TINY)
     assert done.returncode == 0, done.stderr
@@ -164,8 +177,8 @@ def test_sweep_shares_baselines_and_prints_one_table(tmp_path: Path) -> None:
     assert (tmp_path / "outputs/default/report/report.md").exists()
     assert len(list((tmp_path / "outputs/default/hydra").glob("*/multirun.yaml"))) == 1
     # A new setting finds its baselines there.
-    more = run(tmp_path, "layer=conv2", "alpha=0.2", "repeats=1", *TINY)
-    assert "3 networks, 2 already there, 1 to train" in more.stdout
+    more = here("layer=conv2", "alpha=0.2", "repeats=1", "workers=1", *TINY)
+    assert "3 networks, 2 already there, 1 to train" in more.output
 
 
 def test_one_bad_value_refuses_the_whole_sweep_before_anything_is_written(tmp_path: Path) -> None:
@@ -177,9 +190,10 @@ def test_one_bad_value_refuses_the_whole_sweep_before_anything_is_written(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_manifold_mixup_and_literal_branches_from_the_command_line(tmp_path: Path) -> None:
-    done = run(
-        tmp_path,
+def test_manifold_mixup_and_literal_branches_from_the_command_line(
+    tmp_path: Path, here: Command
+) -> None:
+    done = here(
         "layer=[input,conv1]",
         "partners=independent",
         "mode=triplet",
@@ -190,7 +204,7 @@ def test_manifold_mixup_and_literal_branches_from_the_command_line(tmp_path: Pat
         "dataset.validation=0.2",
         *TINY,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.errors
     [result] = results(tmp_path).values()
     assert result["layer"] == "input+conv1"
     assert result["validation"]["accuracy"] > 0
@@ -260,40 +274,46 @@ def test_digits_reaches_95_percent_in_every_setting(tmp_path: Path) -> None:
     assert (table["accuracy_mean"] >= 0.95).all(), table[["layer", "mode", "accuracy_mean"]]
 
 
-def test_a_full_evaluation_asked_for_later_is_measured_without_training(tmp_path: Path) -> None:
+def test_a_full_evaluation_asked_for_later_is_measured_without_training(
+    tmp_path: Path, here: Command
+) -> None:
     command = ["layer=none", "repeats=1", "baseline=false", *TINY]
-    assert run(tmp_path, *command).returncode == 0
+    assert here(*command).code == 0
     [before] = results(tmp_path).values()
     assert "shift" not in before
-    again = run(tmp_path, *command, "evaluation=full")
-    assert again.returncode == 0, again.stderr
-    assert "1 already there, 0 to train" in again.stdout
-    assert "evaluated in full" in again.stdout
+    again = here(*command, "evaluation=full")
+    assert again.code == 0, again.errors
+    assert "1 already there, 0 to train" in again.output
+    assert "evaluated in full" in again.output
     [after] = results(tmp_path).values()
     assert {"shift", "adversarial"} <= after.keys()
     assert {key: after[key] for key in before if key != "predictions"} == {
         key: value for key, value in before.items() if key != "predictions"
     }
-    third = run(tmp_path, *command, "evaluation=full")
-    assert "evaluated in full" not in third.stdout
+    third = here(*command, "evaluation=full")
+    assert "evaluated in full" not in third.output
 
 
-def test_results_of_other_hardware_are_named_before_new_ones_join_them(tmp_path: Path) -> None:
-    command = ["layer=none", "baseline=false", *TINY]
-    assert "round" not in run(tmp_path, *command, "repeats=1").stdout
+def test_results_of_other_hardware_are_named_before_new_ones_join_them(
+    tmp_path: Path, here: Command
+) -> None:
+    command = ["layer=none", "baseline=false", "workers=1", *TINY]
+    assert "round" not in here(*command, "repeats=1").output
     [path] = (tmp_path / "outputs" / "default" / "cells").glob("*/result.json")
     result = json.loads(path.read_text())
     result["environment"]["threads"] = 61
     path.write_text(json.dumps(result))
-    again = run(tmp_path, *command, "repeats=2")
-    assert again.returncode == 0
-    assert "warning: networks already there were trained on cpu (61 threads)" in again.stdout
+    again = here(*command, "repeats=2")
+    assert again.code == 0
+    assert "warning: networks already there were trained on cpu (61 threads)" in again.output
 
 
-def test_the_rest_is_estimated_after_the_second_network(
+def test_the_rest_is_estimated_once_each_worker_has_trained(
     one: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     lines = one[1].stdout.splitlines()
+    found = re.search(r"(\d+) workers of 1 thread", one[1].stdout)
+    workers = int(found[1]) if found else 1
     [place] = [number for number, line in enumerate(lines) if line.startswith("about ")]
-    assert "[2/8]" in lines[place - 1]
-    assert lines[place].endswith("for the 6 networks to come")
+    assert f"[{workers + 1}/8]" in lines[place - 1]
+    assert lines[place].endswith(f"for the {7 - workers} networks to come")
