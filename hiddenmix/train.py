@@ -31,7 +31,7 @@ from hiddenmix.config import (
     show,
 )
 from hiddenmix.system import start_server
-from hiddenmix.terminal import VERSION, as_hydra_reads, guarded
+from hiddenmix.terminal import VERSION, as_hydra_reads, clean, guarded
 
 
 class Door(Callback):
@@ -49,7 +49,9 @@ class Door(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Remember what Hydra is about to make."""
-        _launcher().made = sys.modules[_launcher().__module__].Made(config)
+        launcher = _launcher()
+        launcher.made = sys.modules[launcher.__module__].Made(config)
+        launcher.elsewhere = not config.hydra.launcher["_target_"].endswith(launcher.__name__)
 
 
 def _launcher() -> Any:
@@ -104,18 +106,32 @@ def _run(configs: list[Config], job: int = 0) -> int:
     return run_command(configs, shlex.split(os.environ[COMMAND]), job)
 
 
-def _task(config: DictConfig) -> None:
+def _task(config: DictConfig) -> int:
     if HydraConfig.get().job.chdir:
         # Studies, data and the paths that are printed are of the folder the command was given in.
         os.chdir(get_original_cwd())
-    # Only the jobs of a sweep have a number.
-    number = (
-        None if OmegaConf.is_missing(HydraConfig.get().job, "num") else HydraConfig.get().job.num
-    )
-    # Not through Hydra, which would add a line to each error.
-    code = _leave_on_error(lambda: _run([from_hydra(config)], number or 0))
-    if code:
-        sys.exit(code)
+    job = HydraConfig.get().job
+    if OmegaConf.is_missing(job, "num"):  # a single run, whose errors Hydra would add a line to
+        code = _leave_on_error(lambda: _run([from_hydra(config)]))
+        if code:
+            sys.exit(code)
+        return 0
+    mine = from_hydra(config)
+    if mine.workers == "auto" and "SLURM_JOB_ID" not in os.environ:
+        mine.workers = 1  # the launcher already runs a job on each core that it wants to use
+    return _run([mine], job.num)
+
+
+def _end_elsewhere(error: Exception | None) -> int:
+    """End a sweep whose jobs another launcher ran; `error` is what came of it."""
+    from hiddenmix.study import conclude_elsewhere
+
+    code = conclude_elsewhere(shlex.split(os.environ[COMMAND]))
+    if error is not None:
+        text = clean(str(error).strip().splitlines()[-1] if str(error).strip() else error, 500)
+        sys.stderr.write(f"the launcher reports {type(error).__name__}: {text}\n")
+        code = max(code, 1)
+    return code
 
 
 def _check_text() -> None:
@@ -142,7 +158,7 @@ def _check_flags() -> None:
 def main() -> None:
     """The command."""
     register()
-    _launcher().made, _launcher().code = None, 0
+    _launcher().made, _launcher().code, _launcher().elsewhere = None, 0, False
     application = hydra.main(
         version_base="1.3", config_path=str(config_folder()), config_name="config"
     )
@@ -156,13 +172,18 @@ def main() -> None:
         _check_flags()
         os.environ[COMMAND] = shlex.join(sys.argv[1:])  # inherited by whatever a launcher starts
         sys.argv[1:] = as_hydra_reads(sys.argv[1:])
+        failure: Exception | None = None
         try:
             task(None)  # Hydra's decorator takes the configuration from argv
         except (UserError, HydraException, OmegaConfBaseException):
             if (made := _launcher().made) is not None:
                 made.remove()
             raise
-        return int(_launcher().code)
+        except Exception as error:
+            if not _launcher().elsewhere:
+                raise
+            failure = error
+        return _end_elsewhere(failure) if _launcher().elsewhere else int(_launcher().code)
 
     sys.exit(guarded(command))
 

@@ -52,6 +52,9 @@ class HiddenmixLauncher(Launcher):
     made: ClassVar[Made | None] = None
     """Set when the command's sweep begins."""
 
+    elsewhere: ClassVar[bool] = False
+    """Whether another launcher runs the command's jobs."""
+
     code: ClassVar[int] = 0
     """The command's exit code: the highest of its batches."""
 

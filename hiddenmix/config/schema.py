@@ -35,7 +35,11 @@ class ConfigError(UserError):
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
         self.key = key
+        self._parts = (key, value, allowed)
         super().__init__(f"{key}={show(value)} is not allowed\n  allowed: {allowed}")
+
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[str, object, str]]:
+        return ConfigError, self._parts  # it comes back from a launcher's workers as it left
 
 
 def show(value: object) -> str:

@@ -7,7 +7,7 @@ from hiddenmix.study.finished import FinishedNetwork, load
 from hiddenmix.study.from_python import run
 from hiddenmix.study.loaded_data import load_data
 from hiddenmix.study.planning import check_requests
-from hiddenmix.study.running import run_command
+from hiddenmix.study.running import conclude_elsewhere, run_command
 from hiddenmix.study.store import Cell
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "FinishedNetwork",
     "check_requests",
     "choose_device",
+    "conclude_elsewhere",
     "evaluate_study",
     "load",
     "load_data",

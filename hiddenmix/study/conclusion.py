@@ -11,28 +11,54 @@ from hiddenmix import report
 from hiddenmix.config import UserError
 from hiddenmix.report import Study, read_curve, read_study
 from hiddenmix.study import tracking
-from hiddenmix.study.cells import setting_key
-from hiddenmix.study.store import Cell, study_locked
+from hiddenmix.study.store import OUTPUTS, Cell, study_locked
+from hiddenmix.study.store import read_study as stored_study
+from hiddenmix.terminal import clean
+
+
+def conclude_command(line: str, console: Console) -> int:
+    """What the command `line` ends with whose jobs a launcher ran elsewhere: for each of its studies one
+    table over all jobs. Returns the exit code: 1 where networks failed or are missing."""
+    code, found = 0, False
+    for folder in sorted(OUTPUTS.glob("*/study.json")):
+        study = folder.parent
+        entries = [each for each in stored_study(study)["commands"] if each.get("command") == line]
+        names = list(dict.fromkeys(name for each in entries for name in each.get("cells", ())))
+        if not names:
+            continue
+        found = True
+        failures = {}
+        for name in names:
+            cell = study / "cells" / name
+            if Cell.read(cell / "result.json") is None:
+                failure = Cell.read_failure(cell)
+                failures[name] = "no result; see the launcher's own log"
+                if failure is not None:
+                    failures[name] = clean(failure.get("message"), 500)
+        written = conclude(study, names, failures, console, full_report=True)
+        code = max(code, 1 if failures or not written else 0)
+    return code if found else 1
 
 
 def conclude(
     folder: Path,
-    cells: Sequence[Cell],
+    names: Sequence[str],
     failures: Mapping[str, str],
     console: Console,
     *,
     full_report: bool,
 ) -> bool:
-    """Print the table of the settings of `cells` and the verdicts of the study; write summary.csv,
-    TensorBoard's comparison and, with `full_report`, the report. Returns whether they could be."""
+    """Print the table of the settings of the cells called `names` and the verdicts of the study; write
+    summary.csv, TensorBoard's comparison and, with `full_report`, the report. Returns whether they
+    could be."""
 
     def say(text: str) -> None:
         console.print(Text(text), soft_wrap=True)
 
     written = True
-    if any(cell.result() for cell in cells):
+    results = [Cell.read(folder / "cells" / name / "result.json") for name in names]
+    if shown := {str(each["setting"]) for each in results if each is not None}:
         study = read_study(folder)
-        shown = {setting_key(cell.config, cell.data) for cell in cells}
         table = report.settings_table(study.cells, shown)
         console.print(report.terminal_table(table, console.width))
         found = report.find(study)
@@ -54,7 +80,7 @@ def conclude(
     for name, message in failures.items():
         say(f"failed: {name}: {message}")
     if failures:
-        say(f"{len(failures)} of {len(cells)} networks failed; the same command tries them again")
+        say(f"{len(failures)} of {len(names)} networks failed; the same command tries them again")
     say(f"results: {folder}/summary.csv and {folder}/cells")
     say(f"TensorBoard: tensorboard --logdir {folder}")
     return written

@@ -48,7 +48,7 @@ def run_command(
     studies: dict[str, list[Config]] = {}
     for config in configs:
         studies.setdefault(config.study, []).append(config)
-    line = shlex.join(["python", "-m", "hiddenmix.train", *command])
+    line = command_line(command)
     try:
         with Interrupts().installed() as interrupts:
             codes = [
@@ -59,6 +59,18 @@ def run_command(
         LoadedData.clear()
         torch.set_num_threads(threads)
     return max(codes)
+
+
+def command_line(command: Sequence[str]) -> str:
+    """A command as it is recorded."""
+    return shlex.join(["python", "-m", "hiddenmix.train", *command])
+
+
+def conclude_elsewhere(command: Sequence[str]) -> int:
+    """End a command whose jobs a launcher ran in other processes; returns its exit code."""
+    from hiddenmix.study.conclusion import conclude_command
+
+    return conclude_command(command_line(command), make_console())
 
 
 def _run_study(
@@ -119,7 +131,8 @@ def _run_study(
     # Imported here: pandas and scipy take a second that no refused command should wait for.
     from hiddenmix.study.conclusion import conclude
 
-    written = conclude(study, cells, failures, console, full_report=auto or len(configs) > 1)
+    ids = [cell.id for cell in cells]
+    written = conclude(study, ids, failures, console, full_report=auto or len(configs) > 1)
     return 1 if failures or not written else 0
 
 

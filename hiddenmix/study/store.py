@@ -68,7 +68,12 @@ class Cell:
 
     def failure(self) -> dict[str, Any] | None:
         """What `failure.json` holds, or None."""
-        return _object(self.folder / "failure.json")
+        return self.read_failure(self.folder)
+
+    @staticmethod
+    def read_failure(folder: Path) -> dict[str, Any] | None:
+        """What a cell's folder holds of a failure, or None."""
+        return _object(folder / "failure.json")
 
     def check(self) -> None:
         """Raise `UserError` where a link would take the writing elsewhere."""

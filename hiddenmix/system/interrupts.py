@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# SLURM sends SIGUSR1 before a time limit, if asked to; a terminal that closes sends SIGHUP.
+# SLURM sends SIGUSR1 before a time limit, if asked to, and submitit asks for SIGUSR2; a terminal that
+# closes sends SIGHUP.
 _SIGNALS = tuple(
     getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP")
     if hasattr(signal, name)
 )
 
@@ -20,7 +21,11 @@ class Interrupted(BaseException):  # like KeyboardInterrupt, not an error
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
+        self.number = number
         self.exit_code = 128 + number
+
+    def __reduce__(self) -> tuple[type["Interrupted"], tuple[int]]:
+        return Interrupted, (self.number,)
 
 
 class Interrupts:
@@ -65,7 +70,11 @@ class Interrupts:
 
     @contextmanager
     def installed(self) -> Iterator["Interrupts"]:
-        """Handle the signals within the block; the former handlers come back after it."""
+        """Handle the signals within the block; the former handlers come back after it.
+
+        One of them that an engine has set, such as submitit's, which queues the job again, is told of the
+        signal then: the checkpoint is written.
+        """
         # Python hands signals to the main thread alone: a launcher's thread must do without.
         handled = _SIGNALS if threading.current_thread() is threading.main_thread() else ()
         former = {number: signal.getsignal(number) for number in handled}
@@ -78,3 +87,7 @@ class Interrupts:
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
+            if self._received is not None:
+                told = former.get(self._received)
+                if callable(told) and told is not signal.default_int_handler:
+                    told(self._received, None)
