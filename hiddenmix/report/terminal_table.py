@@ -5,8 +5,7 @@ from collections.abc import Collection, Sequence
 import pandas as pd
 from rich import box
 from rich.cells import cell_len
-from rich.console import Group
-from rich.padding import Padding
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -47,15 +46,27 @@ def terminal_verdicts(questions: Sequence[Question], margin: float) -> Group:
 
     Where the study asks more than one question of them, a table of all answers stands first.
     """
-    parts: list[Table | Text | Padding] = []
+    parts: list[RenderableType] = []
     if sum(question.what == CLEAN for question in questions) > 1:
         parts.append(answers_table([answer_row(question, margin) for question in questions]))
     for question in questions:
         verdict, *rest = told(question, margin, markdown=False)
         parts.append(Text(verdict, style="bold"))
         if question.what == CLEAN:
-            parts += [Padding(Text(text), (0, 0, 0, 2)) for text in rest]
+            parts += [_Indented(text) for text in rest]
     return Group(*parts)
+
+
+class _Indented:
+    """A paragraph two columns in; rich's own padding would fill its right side with blanks."""
+
+    def __init__(self, text: str) -> None:
+        self._text = Text(text)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in self._text.wrap(console, max(1, options.max_width - 2)):
+            line.rstrip()
+            yield Text("  ").append_text(line)
 
 
 def answer_row(question: Question, margin: float) -> dict[str, str]:

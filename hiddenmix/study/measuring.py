@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -278,16 +278,19 @@ def add_evaluation(
     shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
     network = stored_network(cell.folder, cell.config, result, shape, len(data.classes))
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    which = "full" if set(lacks) - {"clean"} else "clean"
-    numbers, answers = measure(network, data, cell.config, which, outside, lacks)
+    which, config = "full" if set(lacks) - {"clean"} else "clean", cell.config
+    if which == "full" and config.evaluation != "full":
+        # Nothing new is asked for: what is there is measured again, on the same images.
+        config = replace(config, evaluation_images=result["evaluated"].get("images"))
+    numbers, answers = measure(network, data, config, which, outside, lacks)
     kept = predictions.read(cell.folder, result.get("predictions")) or {}
     stale = ["shift/", "adversarial/", "subset"] if which == "full" else []
     whole = dict(result)
     if which == "full":
-        former = result.get("evaluated") or {"images": cell.config.evaluation_images}
+        former = result.get("evaluated") or {"images": config.evaluation_images}
         if (
-            cell.config.dataset.outside is None
-            and former["images"] == numbers["evaluated"]["images"]
+            config.dataset.outside is None
+            and former.get("images") == numbers["evaluated"]["images"]
         ):
             # None is asked for, and what is there fits: it stays.
             numbers["evaluated"]["outside"] = former.get("outside", {})

@@ -166,6 +166,13 @@ def hyperparameters(config: Config, data: Data) -> dict[str, Value]:
         flat |= {f"{key}.{name}": each for name, each in inner} or {key: value}
     for key in ("dataset.name", "model.name", "model.arch", "optimizer.name"):
         flat.pop(key, None)
+    # What an identity leaves out at its default: a column that only some cells have does not vary.
+    dataset, weights = config.dataset, config.model.weights_digest
+    flat |= {
+        "dataset.test_fraction": dataset.test_fraction or 0.0,
+        "dataset.resize_mode": dataset.resize_mode,
+        "model.weights_digest": weights or "none",
+    }
     flat |= {
         "dataset": data_title(config),
         # null is all images: their number puts it in one column with the others.
@@ -185,6 +192,8 @@ def hyperparameters(config: Config, data: Data) -> dict[str, Value]:
         # A blank would hide plain runs from the plots, and both columns where all others are equal.
         # No mixing is what mixing becomes for alpha -> 0.
         flat |= {"mode": "none", "alpha": 0.0}
+    else:
+        flat["operation"] = config.operation
     return {
         key: value if isinstance(value, Value) else show(value)
         for key, value in flat.items()

@@ -16,15 +16,21 @@ _WIDE = 160
 """Columns of a file or a pipe without a terminal: a log holds every column of a table."""
 
 
+_FEWEST = 10
+"""Columns below which a terminal cannot be meant."""
+
+
 def make_console(*, errors: bool = False) -> Console:
     """Of stdout, or of stderr for `errors`: text as it is, without emoji for `:dog:` or colours for
     numbers, as wide as the terminal, as COLUMNS says, or `_WIDE`."""
     found = Console(stderr=errors, highlight=False, emoji=False)
     # `| less` is as wide as the terminal it is read on.
     watched = found.is_jupyter or any(map(os.isatty, (0, 1, 2)))
-    if not watched and not os.environ.get("COLUMNS", "").isdigit():
+    asked = os.environ.get("COLUMNS", "")
+    # A terminal of no columns, as some containers and editors say, would show nothing at all.
+    if found.width < _FEWEST or not (watched or asked.isdigit()):
         # rich takes the width alone for a wish where TERM=dumb, and both for an order.
-        found.size = ConsoleDimensions(_WIDE, 25)
+        found.size = ConsoleDimensions(80 if watched else _WIDE, 25)
     return found
 
 

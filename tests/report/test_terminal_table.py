@@ -56,6 +56,7 @@ def test_verdicts_are_short_lines_and_explained(tmp_path: Path, width: int) -> N
     assert all(len(line) <= width for line in lines)
     assert lines[0].startswith("Undecided (Digits, cnn; clean test images): ")
     assert any(line.startswith("  How sure: ") for line in lines)
+    assert all(line == line.rstrip() for line in lines if line.startswith("  "))
     # Of samples from outside, the verdict alone: the report explains it.
     assert sum(line.startswith("Undecided") for line in lines) == 2
     assert sum(line.startswith("  How sure: ") for line in lines) == 1

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 import hiddenmix
 from hiddenmix import evaluate
-from hiddenmix.report import write_report
+from hiddenmix.report import read_study, write_report
 from tests.support.commands import ALONE, SMALL, Command, cells, command, counted_steps
 from tests.support.image_folders import make_folder, pixels
 
@@ -308,8 +308,9 @@ def test_the_users_own_command_is_recorded_where_a_launchers_worker_runs(
 
 
 def test_a_changed_outside_set_is_measured_anew_and_never_averaged_with_the_former(
-    run: Command, tmp_path: Path, capsys: Any
+    run: Command, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("hiddenmix.report.write_report", lambda folder: folder)
     generator = np.random.default_rng(0)
 
     def save(shift: int) -> None:
@@ -319,7 +320,7 @@ def test_a_changed_outside_set_is_measured_anew_and_never_averaged_with_the_form
     def digests() -> list[str]:
         return [result(cell)["evaluated"]["outside"]["far"] for cell in cells(tmp_path)]
 
-    asked = ("evaluation=full", "dataset.outside={far: far.npz}")
+    asked = ("evaluation=full", "evaluation_images=10", "dataset.outside={far: far.npz}")
     save(0)
     assert run(*ALONE, *asked, "layer=input").code == 0
     assert "evaluated in full" not in run(*ALONE, *asked, "layer=input").output
@@ -328,8 +329,8 @@ def test_a_changed_outside_set_is_measured_anew_and_never_averaged_with_the_form
     # Another setting, on the new files: of the two, neither is compared with the other.
     assert run(*ALONE, *asked, "layer=conv1").code == 0
     assert len(set(digests())) == 2
-    report = write_report(tmp_path / "outputs/default").read_text()
-    assert "outside set far: left out of 1 cells, such as" in report
+    [problem] = read_study(tmp_path / "outputs/default").problems
+    assert problem.startswith("outside set far: left out of 1 cells, such as")
     # The same command again, and evaluate, measure the former anew.
     again = run(*ALONE, *asked, "layer=input")
     assert ", evaluated in full" in again.output
@@ -348,15 +349,19 @@ def test_a_changed_outside_set_is_measured_anew_and_never_averaged_with_the_form
     assert said.count("already evaluated; whether its outside sets have changed is not known") == 2
 
 
-def test_outside_results_stay_where_nothing_else_is_asked(run: Command, tmp_path: Path) -> None:
+def test_outside_results_stay_where_nothing_else_is_asked(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A later command that names no outside sets once took them out of the result without a word."""
+    monkeypatch.setattr("hiddenmix.report.write_report", lambda folder: folder)
     images = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "far.npz", x_test=images, y_test=np.arange(30) % 10)
-    asked = (*FULL, "dataset.outside={far: far.npz}")
+    full = (*FULL, "evaluation_images=10")
+    asked = (*full, "dataset.outside={far: far.npz}")
     assert run(*asked).code == 0
     [cell] = cells(tmp_path)
     before = result(cell)
-    assert "evaluated in full" not in run(*FULL).output
+    assert "evaluated in full" not in run(*full).output
     (cell / "predictions.safetensors").unlink()
     assert "its predictions made again" in run(*ALONE).output
     assert result(cell)["outside"] == before["outside"]
@@ -366,7 +371,7 @@ def test_outside_results_stay_where_nothing_else_is_asked(run: Command, tmp_path
     assert result(cell) == before
     check_predictions(cell)
     # Beside shifts on other images they would not fit, and it is said.
-    ended = run(*FULL, "evaluation_images=50")
+    ended = run(*FULL, "evaluation_images=20")
     assert "evaluated in full; no longer in its result: outside far\n" in ended.output
     assert "outside" not in result(cell)
     # The network's own configuration knows the set, and so does evaluate.

@@ -153,6 +153,12 @@ CHANGES: list[tuple[str, Callable[[Config], Config]]] = [
     ("lam", lambda config: replace(config, lam="sample")),
     ("partners", lambda config: replace(config, partners="independent")),
     ("originals", lambda config: replace(config, originals=1.0)),
+    ("operation", lambda config: replace(config, operation="cutmix")),
+    ("model.weights_digest", lambda config: replace(config, model=CnnConfig(weights_digest="0a"))),
+    (
+        "dataset.resize_mode",
+        lambda config: replace(config, dataset=DatasetConfig(resize_mode="crop")),
+    ),
     ("mode", lambda config: replace(config, mode="triplet")),
     ("alpha", lambda config: replace(config, alpha=0.2)),
     ("layer", lambda config: replace(config, layer=["input", "conv1"])),

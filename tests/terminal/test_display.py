@@ -31,6 +31,8 @@ def test_a_pipe_is_wide_and_columns_decide(monkeypatch: pytest.MonkeyPatch, term
     assert make_console().width < 160
     monkeypatch.setenv("COLUMNS", "70")
     assert make_console().width == 70
+    monkeypatch.setenv("COLUMNS", "0")  # nothing at all would be printed
+    assert make_console().width == 80
 
 
 def test_text_is_printed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
