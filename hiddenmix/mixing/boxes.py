@@ -16,7 +16,8 @@ def cutmix(maps: Tensor, draw: Draw) -> tuple[Tensor, Draw]:
     over the other, each a box of share w_b of all positions, its sides in their proportion, around a
     centre that is uniform over them; what lies outside is cut off. Positions are the rows and columns
     of [B, C, H, W] (of [B, H, W, C] where the first two of the three are equal and differ from the last),
-    the volume of [B, C, D, H, W], the tokens of [B, T, C], the units of [B, C]. The weights returned are
+    the volume of [B, C, D, H, W], the tokens of [B, T, C], the units of [B, C]; of one-dimensional
+    convolutions, [B, C, L], the channels. The weights returned are
     the areas that are seen, [K, 1] or [K, B]: those of K = 2 are (1 - box, box) as in the paper.
 
     Raises as `mix` does, and `ValueError` for a draw of mixup or maps of other dimensions.

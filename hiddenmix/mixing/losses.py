@@ -107,8 +107,14 @@ def mixed_cross_entropy(
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"hiddenmix: reduction={reduction}; expected mean, sum or none")
     logits = logits.float() if logits.dtype.itemsize < 4 else logits
+    shares, kept = target_weights(draw), labels != ignore_index
+    if labels.dim() == 1 and weight is None and reduction == "mean" and label_smoothing == 0:
+        # One softmax for all branches: the usual case takes half the time so.
+        classes = labels.masked_fill(~kept, 0)[draw.index]
+        each = F.log_softmax(logits, dim=1).gather(1, classes.T).T
+        return -(each * shares * kept[draw.index]).sum() / kept.sum()
     parts = []
-    for row, share in zip(draw.index, target_weights(draw), strict=True):
+    for row, share in zip(draw.index, shares, strict=True):
         each = F.cross_entropy(
             logits,
             labels[row],
@@ -126,7 +132,6 @@ def mixed_cross_entropy(
     if probabilities:
         return values.mean()
     # The same for all branches, as each has the whole batch.
-    kept = labels != ignore_index
     if weight is None:
         return values.sum() / kept.sum()
     return values.sum() / (weight[labels.masked_fill(~kept, 0)] * kept).sum()

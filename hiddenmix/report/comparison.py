@@ -273,7 +273,7 @@ def _variants(cells: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     flat: dict[str, dict[str, str]] = {}
     values: dict[tuple[str, str, str], set[str]] = {}
     for setting, first in firsts.items():
-        found = {"operation": "mixup"} | _flat(first["config"])
+        found = _flat(first["config"])
         skipped = _NO_VARIANT | (_MIXING_ONLY if first["layer"] == PLAIN else set())
         flat[setting] = {
             key: value
@@ -281,15 +281,15 @@ def _variants(cells: Mapping[str, pd.DataFrame]) -> dict[str, str]:
             if key not in skipped and not key.startswith("dataset.outside")
         }
         for key, value in flat[setting].items():
-            # What is usual of operations need not stand in the study to be told from CutMix.
-            usual = {"mixup"} if key == "operation" else set()
-            values.setdefault((first["title"], first["model"], key), usual).add(value)
+            values.setdefault((first["title"], first["model"], key), set()).add(value)
     variants: dict[str, str] = {}
     alike: dict[tuple[Any, ...], list[str]] = {}
     for setting, first in firsts.items():
         place = (first["title"], first["model"])
         pairs = [
-            f"{key}={value}" for key, value in flat[setting].items() if len(values[*place, key]) > 1
+            f"{key}={value}"
+            for key, value in flat[setting].items()
+            if (value == "cutmix" if key == "operation" else len(values[*place, key]) > 1)
         ]
         variants[setting] = ", ".join(pairs)
         mixed = (*place, first["layer"], first["mode"], str(first["alpha"]), variants[setting])

@@ -57,7 +57,7 @@ def effects(table: pd.DataFrame, cells: pd.DataFrame, answers: Answers) -> list[
             places = {
                 key: place
                 for key, place in every.items()
-                if kind is None or place.get("operation", "mixup") == kind
+                if kind is None or place["operation"] == kind
             }
             values = [place[factor] for place in places.values() if factor in place]
             levels = sorted(set(values), key=_order(factor))
@@ -77,7 +77,7 @@ def effects(table: pd.DataFrame, cells: pd.DataFrame, answers: Answers) -> list[
 
 def _factors(places: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str | None]]:
     """Each factor, once for each operation; the operation itself once, with None."""
-    kinds = dict.fromkeys(place.get("operation", "mixup") for place in places.values())
+    kinds = dict.fromkeys(place["operation"] for place in places.values())
     for factor in dict.fromkeys(key for place in places.values() for key in place):
         yield from [(factor, None)] if factor == "operation" else ((factor, kind) for kind in kinds)
 
@@ -97,6 +97,7 @@ def _place(row: pd.Series) -> dict[str, str]:
     """A setting as factor -> level."""
     place = {"layer": str(row["layer"]), "K": str(BRANCHES.get(row["mode"], row["mode"]))}
     place["alpha"] = f"{row['alpha']:g}"
+    place["operation"] = operation(row["variant"])
     for part in filter(None, str(row["variant"]).split(", ")):
         key, _, value = part.partition("=")
         place[key] = value

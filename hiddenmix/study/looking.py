@@ -30,7 +30,8 @@ def look(study: Path, plan: Plan, display: Display) -> bool:
         gain, seen = question.gain, question.look
         if gain is None or seen is None:
             continue
-        name = f"look at {gain.seeds} seeds, {question.title}, {question.model}"
+        about = (question.title, question.model, question.variant)
+        name = f"look at {gain.seeds} seeds, {', '.join(filter(None, about))}"
         bound = f"p below {seen.level:.3f} would differ"
         then = "" if seen.then is None else f"; the next look is at {seen.then} seeds"
         display.say(f"{name}: {question.word} (p = {gain.p_value:.3f}; {bound}){then}")

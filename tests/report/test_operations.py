@@ -56,6 +56,8 @@ def test_each_operation_is_a_question_over_its_own_baseline(tmp_path: Path) -> N
     assert "Image CutMix itself, against plain training" in text
     assert "mixup" not in text
     assert "Image mixup itself, against plain training" in spoken(by_kind["mixup"], 0.005)
+    # As without CutMix beside it, so that looks at the study before it was added are found.
+    assert by_kind["mixup"].variant == ""
 
 
 def test_effects_and_best_layers_pool_no_operations(tmp_path: Path) -> None:
