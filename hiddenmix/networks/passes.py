@@ -92,6 +92,7 @@ def train_passes(network: nn.Module, images: Tensor) -> Trained:
         seen.append({})
         with torch.no_grad(), _same_dropout(batch), listening(network, _keep(seen[-1])):
             network(batch)
+    seen.append({})
     # Nodes, not maps: what overwrites a map in place gives it another node.
     nodes: dict[str, Node] = {}
     image = images.detach().clone().requires_grad_().clone()
@@ -110,8 +111,7 @@ def train_passes(network: nn.Module, images: Tensor) -> Trained:
             if own.grad_fn is not None:
                 nodes[name] = own.grad_fn
             found.shapes[name] = tuple(own.shape[1:])
-            if name in seen[0]:
-                found.affine[name] = _is_affine(_part(own), seen[1][name], seen[0][name])
+            seen[2][name] = _part(own)
             return replace_tensor(output, lambda _: own, name)
 
         return heard
@@ -119,6 +119,9 @@ def train_passes(network: nn.Module, images: Tensor) -> Trained:
     settle_statistics(network)
     with torch.enable_grad(), _same_dropout(images), listening(network, listen):
         output = network(image)
+    for name in seen[0].keys() & seen[1].keys() & seen[2].keys():
+        mixed_map, partner, own_map = (each[name] for each in seen)
+        found.affine[name] = _is_affine(own_map, partner, mixed_map)
     found.output = _described(output)
     found.places = places(source, tensors(output), nodes, network)
     return found
@@ -271,7 +274,7 @@ def evaluation_pass(
 
 def shares_pass(network: nn.Module, images: Tensor, mixed: Sequence[str]) -> dict[str, float]:
     """For each layer of `mixed`, the share of the difference between two images' outputs that is left
-    where both have the mean of their two maps there; of two pairs of `images`, in evaluation mode."""
+    where both have the mean of their two maps there; of the halves of `images`, in evaluation mode."""
     first, second = images.chunk(2)
     size = len(first)
     pair = torch.cat([first, second])
