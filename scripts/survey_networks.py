@@ -25,7 +25,7 @@ from torch import Tensor, nn
 import hiddenmix
 from hiddenmix.config import ModelConfig, TimmConfig, TorchvisionConfig, UserError
 from hiddenmix.networks import build, stages
-from hiddenmix.networks.copying import copy_of
+from hiddenmix.networks.copying import copy_of, make_typical
 from hiddenmix.networks.survey import held_constant, survey
 from hiddenmix.randomness import default_generators
 
@@ -154,6 +154,7 @@ def examine(name: str, config: ModelConfig) -> Row:
         row.held = len(left)
         row.differ = tuple(key for key, share in left.items() if (share < 1e-3) != (key in cuts))
         row.mixed = ("input", *dict.fromkeys((chosen[0], chosen[len(chosen) // 2])))
+        make_typical(network)  # some start with a head of zeros
         row.error = max(difference(network, shape, layer) for layer in row.mixed)
     except (UserError, RuntimeError, ValueError, IndexError) as error:
         row.note = " ".join(str(error).split())[:200]

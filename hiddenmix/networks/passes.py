@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hiddenmix.mixing import replace_tensor
 from hiddenmix.networks.graph import Node, Place, places
+from hiddenmix.networks.projections import Watch
 from hiddenmix.randomness import default_generators
 
 BATCH = 4
@@ -66,6 +67,9 @@ class Trained:
     output: tuple[tuple[int, ...] | None, str] = (None, "nothing")
     """Shape of what the network returns without the batch dimension, if it is one map, and in words."""
 
+    exposed: set[int] = field(default_factory=set)
+    """Channels of the convolutions whose gradient may be wrong, as `Watch` says."""
+
     places: dict[str, Place] | None = None
     """Where the map stands in the graph; None where autograd's has no way from image to output."""
 
@@ -88,10 +92,10 @@ def train_passes(network: nn.Module, images: Tensor) -> Trained:
     mixed = _SHARE * images + (1 - _SHARE) * partners
     found = Trained()
     seen: list[dict[str, Tensor]] = []
-    for batch in (mixed, partners):
-        seen.append({})
-        with torch.no_grad(), _same_dropout(batch), listening(network, _keep(seen[-1])):
-            network(batch)
+    with Watch() as watch:
+        _no_gradient_pass(network, mixed, seen)
+    found.exposed = watch.exposed
+    _no_gradient_pass(network, partners, seen)
     seen.append({})
     # Nodes, not maps: what overwrites a map in place gives it another node.
     nodes: dict[str, Node] = {}
@@ -125,6 +129,12 @@ def train_passes(network: nn.Module, images: Tensor) -> Trained:
     found.output = _described(output)
     found.places = places(source, tensors(output), nodes, network)
     return found
+
+
+def _no_gradient_pass(network: nn.Module, batch: Tensor, seen: list[dict[str, Tensor]]) -> None:
+    seen.append({})
+    with torch.no_grad(), _same_dropout(batch), listening(network, _keep(seen[-1])):
+        network(batch)
 
 
 def _keep(seen: dict[str, Tensor]) -> Callable[[str], Listener]:

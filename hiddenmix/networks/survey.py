@@ -85,6 +85,9 @@ class Survey:
     output_text: str
     """What the network returns, in words."""
 
+    exposed: set[int]
+    """Channels of strided 1x1 convolutions whose gradient oneDNN gets wrong and `build` cannot mend."""
+
 
 def mixable_layers(
     network: nn.Module, shape: tuple[int, int, int], *, left: bool = False
@@ -122,7 +125,7 @@ def survey(network: nn.Module, shape: tuple[int, int, int], *, left: bool = Fals
         if name and name not in names
     }
     start = Layer("input", shape, False, left=0.0)
-    return Survey([start, *layers], refused, *trained.output)
+    return Survey([start, *layers], refused, *trained.output, trained.exposed)
 
 
 def _unlisted(runs: int) -> str:
