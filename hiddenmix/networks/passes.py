@@ -20,7 +20,7 @@ _LOOKED_AT = 1 << 14
 _AFFINE = 1e-4
 """Part of a map's range below which a distance is rounding, through deep stacks in float32 too."""
 
-NOTHING = 1e-3
+NOTHING = 1e-4
 """Part of the difference between two images below which it is rounding, where they should be equal."""
 
 _WALKERS = 8
