@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hiddenmix.mixing import replace_tensor
 from hiddenmix.networks.graph import Node, Place, places
+from hiddenmix.networks.projections import Watch
 from hiddenmix.randomness import default_generators
 
 BATCH = 4
@@ -19,7 +20,7 @@ _LOOKED_AT = 1 << 14
 _AFFINE = 1e-4
 """Part of a map's range below which a distance is rounding, through deep stacks in float32 too."""
 
-NOTHING = 1e-3
+NOTHING = 1e-4
 """Part of the difference between two images below which it is rounding, where they should be equal."""
 
 _WALKERS = 8
@@ -66,6 +67,9 @@ class Trained:
     output: tuple[tuple[int, ...] | None, str] = (None, "nothing")
     """Shape of what the network returns without the batch dimension, if it is one map, and in words."""
 
+    exposed: set[int] = field(default_factory=set)
+    """Channels of the convolutions whose gradient may be wrong, as `Watch` says."""
+
     places: dict[str, Place] | None = None
     """Where the map stands in the graph; None where autograd's has no way from image to output."""
 
@@ -88,10 +92,11 @@ def train_passes(network: nn.Module, images: Tensor) -> Trained:
     mixed = _SHARE * images + (1 - _SHARE) * partners
     found = Trained()
     seen: list[dict[str, Tensor]] = []
-    for batch in (mixed, partners):
-        seen.append({})
-        with torch.no_grad(), _same_dropout(batch), listening(network, _keep(seen[-1])):
-            network(batch)
+    with Watch() as watch:
+        _no_gradient_pass(network, mixed, seen)
+    found.exposed = watch.exposed
+    _no_gradient_pass(network, partners, seen)
+    seen.append({})
     # Nodes, not maps: what overwrites a map in place gives it another node.
     nodes: dict[str, Node] = {}
     image = images.detach().clone().requires_grad_().clone()
@@ -110,8 +115,7 @@ def train_passes(network: nn.Module, images: Tensor) -> Trained:
             if own.grad_fn is not None:
                 nodes[name] = own.grad_fn
             found.shapes[name] = tuple(own.shape[1:])
-            if name in seen[0]:
-                found.affine[name] = _is_affine(_part(own), seen[1][name], seen[0][name])
+            seen[2][name] = _part(own)
             return replace_tensor(output, lambda _: own, name)
 
         return heard
@@ -119,9 +123,18 @@ def train_passes(network: nn.Module, images: Tensor) -> Trained:
     settle_statistics(network)
     with torch.enable_grad(), _same_dropout(images), listening(network, listen):
         output = network(image)
+    for name in seen[0].keys() & seen[1].keys() & seen[2].keys():
+        mixed_map, partner, own_map = (each[name] for each in seen)
+        found.affine[name] = _is_affine(own_map, partner, mixed_map)
     found.output = _described(output)
     found.places = places(source, tensors(output), nodes, network)
     return found
+
+
+def _no_gradient_pass(network: nn.Module, batch: Tensor, seen: list[dict[str, Tensor]]) -> None:
+    seen.append({})
+    with torch.no_grad(), _same_dropout(batch), listening(network, _keep(seen[-1])):
+        network(batch)
 
 
 def _keep(seen: dict[str, Tensor]) -> Callable[[str], Listener]:
@@ -271,7 +284,7 @@ def evaluation_pass(
 
 def shares_pass(network: nn.Module, images: Tensor, mixed: Sequence[str]) -> dict[str, float]:
     """For each layer of `mixed`, the share of the difference between two images' outputs that is left
-    where both have the mean of their two maps there; of two pairs of `images`, in evaluation mode."""
+    where both have the mean of their two maps there; of the halves of `images`, in evaluation mode."""
     first, second = images.chunk(2)
     size = len(first)
     pair = torch.cat([first, second])

@@ -1,6 +1,11 @@
 """1x1 convolutions with a stride, where oneDNN's gradient of them is wrong."""
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 _WIDEST_BLOCK = 16
 """Channels that oneDNN's 1x1 convolutions take at once: 8 with AVX2, 16 with AVX-512."""
@@ -24,6 +29,30 @@ def _is_exposed(module: nn.Conv2d) -> bool:
     # One that pads takes other pixels; none that is known does.
     plain = module.padding in ((0, 0), "valid") and module.kernel_size == (1, 1)
     return plain and module.stride != (1, 1) and module.in_channels // module.groups < _WIDEST_BLOCK
+
+
+class Watch(TorchDispatchMode):
+    """Within the block, notes narrow strided 1x1 convolutions that `mend_projections` could not reach:
+    those that a network computes with functions of its own, from weights that it holds itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exposed: set[int] = set()
+        """Their channels."""
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func is torch.ops.aten.convolution.default:
+            weight, stride, padding, transposed = args[1], args[3], args[4], args[6]
+            strided = list(weight.shape[2:]) == [1, 1] and max(stride) > 1
+            if strided and not max(padding) and not transposed and weight.shape[1] < _WIDEST_BLOCK:
+                self.exposed.add(weight.shape[1])
+        return func(*args, **(kwargs or {}))
 
 
 class _Picking:

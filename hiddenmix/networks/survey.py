@@ -24,6 +24,13 @@ from hiddenmix.terminal import clean
 
 _LAYERS_A_PASS = 16
 
+_SETTLING = 32
+"""Images that give BatchNorm its statistics, others than those of which a share is measured: with few,
+where a map is one pixel, the share is that of their own noise."""
+
+_PAIRED = 8
+"""Images, in pairs, of which a share is measured."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -78,6 +85,9 @@ class Survey:
     output_text: str
     """What the network returns, in words."""
 
+    exposed: set[int]
+    """Channels of strided 1x1 convolutions whose gradient oneDNN gets wrong and `build` cannot mend."""
+
 
 def mixable_layers(
     network: nn.Module, shape: tuple[int, int, int], *, left: bool = False
@@ -96,10 +106,13 @@ def mixable_layers(
 def survey(network: nn.Module, shape: tuple[int, int, int], *, left: bool = False) -> Survey:
     """`mixable_layers`, and why the other submodules cannot be mixed. Changes `network`."""
     images = _prepare(network, shape)
+    modes = [(module, module.training) for module in network.modules()]
     try:
         trained = train_passes(network, images)
         layers = _layers(network, images, trained)
         if left:
+            for module, mode in modes:
+                module.training = mode
             rest = [layer.name for layer in layers if layer.left is None]
             found = _shares(network, images, rest)
             layers = [replace(each, left=found.get(each.name, each.left)) for each in layers]
@@ -112,7 +125,7 @@ def survey(network: nn.Module, shape: tuple[int, int, int], *, left: bool = Fals
         if name and name not in names
     }
     start = Layer("input", shape, False, left=0.0)
-    return Survey([start, *layers], refused, *trained.output)
+    return Survey([start, *layers], refused, *trained.output, trained.exposed)
 
 
 def _unlisted(runs: int) -> str:
@@ -127,9 +140,6 @@ def shares_left(
     """`Layer.left` of the layers `names`. Changes `network`."""
     images = _prepare(network, shape)
     try:
-        settle_statistics(network)
-        with torch.no_grad():
-            network(images)
         return _shares(network, images, names)
     except Exception as error:
         raise _refusal(shape, error) from error
@@ -237,7 +247,15 @@ def _with_equals(layers: list[Layer], steps: dict[str, bool]) -> list[Layer]:
 
 
 def _shares(network: nn.Module, images: Tensor, names: Sequence[str]) -> dict[str, float]:
+    if not names:
+        return {}
+    generator = torch.Generator().manual_seed(1)
+    many = torch.randn(_SETTLING + _PAIRED, *images.shape[1:], generator=generator).to(images)
+    settle_statistics(network)
+    with torch.no_grad():
+        network(many[:_SETTLING])
     found: dict[str, float] = {}
     for start in range(0, len(names), _LAYERS_A_PASS):
-        found |= shares_pass(network, images, names[start : start + _LAYERS_A_PASS])
+        some = names[start : start + _LAYERS_A_PASS]
+        found |= shares_pass(network, many[_SETTLING:], some)
     return found

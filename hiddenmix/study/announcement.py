@@ -106,6 +106,12 @@ def _tell_of_network(display: Display, config: Config, told: set[object]) -> Non
             f"{model_name(config)}, {shape[1]}x{shape[2]} images: its stem is {stem} "
             f"(model.small_stem={other} for the other)"
         )
+    for channels in sorted(networks.survey_of(config.model, shape, classes).exposed):
+        display.say(
+            f"warning: {model_name(config)} computes a 1x1 convolution with a stride over {channels} "
+            "channels by a function of its own: on CPUs oneDNN's gradient of it is wrong; as an "
+            "nn.Conv2d it would be mended"
+        )
     if text := networks.weights_text(config.model, shape, classes):
         display.say(text)
 

@@ -7,6 +7,7 @@ from torch import nn
 from hiddenmix.config.schema import PreactResNet18Config
 from hiddenmix.networks.building import build
 from hiddenmix.networks.projections import mend_projections
+from hiddenmix.networks.survey import survey
 from hiddenmix.randomness import default_generators
 
 
@@ -36,6 +37,29 @@ def test_a_projections_gradient_is_right_however_narrow(inputs: int, batch: int,
         assert theirs is not None
         distance = (ours.detach().double() - theirs.detach()).abs().max()
         assert float(distance / theirs.detach().abs().max()) < 1e-5
+
+
+class ByFunction(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, channels, 3, padding=1)
+        self.weight = nn.Parameter(torch.randn(10, channels, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv2d(self.stem(x), self.weight, stride=2).mean((2, 3))
+
+
+@pytest.mark.parametrize(("channels", "exposed"), [(8, {8}), (16, set())])
+def test_those_that_cannot_be_mended_are_found(channels: int, exposed: set[int]) -> None:
+    assert survey(ByFunction(channels), (3, 8, 8)).exposed == exposed
+    mended = nn.Sequential(
+        nn.Conv2d(3, channels, 3),
+        nn.Conv2d(channels, 10, 1, 2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+    mend_projections(mended)
+    assert survey(mended, (3, 8, 8)).exposed == set()
 
 
 def test_networks_are_built_with_their_narrow_projections_mended() -> None:
