@@ -19,7 +19,7 @@ from hiddenmix.study.command import Run
 from hiddenmix.study.loaded_data import LoadedData
 from hiddenmix.study.store import Cell
 from hiddenmix.study.worker import Job, start, work
-from hiddenmix.system import Interrupted, Interrupts, context, cores, free_memory
+from hiddenmix.system import Interrupted, Interrupts, context, cores, free_memory, start_server
 from hiddenmix.terminal import Display
 
 LOOK_SECONDS = 0.2
@@ -64,6 +64,7 @@ class Workers(AbstractContextManager["Workers"]):
         self, number: int, job: Job, display: Display, interrupts: Interrupts, *, measured: bool
     ) -> None:
         self._display, self._interrupts = display, interrupts
+        start_server()
         self._seats = [_Seat(replace(job, number=each)) for each in range(number)]
         self._open = 1 if measured else number
         self._stopped = False

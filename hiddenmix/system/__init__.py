@@ -8,7 +8,7 @@ from hiddenmix.system.memory import (
     own_memory,
     physical_memory,
 )
-from hiddenmix.system.processes import context, cores, start_server
+from hiddenmix.system.processes import context, cores, start_server, stop_server
 
 __all__ = [
     "Interrupted",
@@ -21,4 +21,5 @@ __all__ = [
     "own_memory",
     "physical_memory",
     "start_server",
+    "stop_server",
 ]

@@ -1,8 +1,11 @@
 """Processes beside this one: how they are started, and how many pay."""
 
 import multiprocessing
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the former is not there on Windows
@@ -20,13 +23,31 @@ def context() -> "ForkServerContext | SpawnContext":
     return multiprocessing.get_context("spawn")
 
 
-def start_server(modules: Sequence[str]) -> None:
-    """Let the server of `context` import `modules` while this process goes on with other things."""
-    if context().get_start_method() == "forkserver" and sys.platform != "win32":
-        from multiprocessing import forkserver
+def start_server() -> None:
+    """Let the server of `context` import `preload` while this process goes on with other things."""
+    if context().get_start_method() != "forkserver" or sys.platform == "win32":
+        return
+    from multiprocessing import forkserver
 
-        forkserver.set_forkserver_preload(list(modules))
+    forkserver.set_forkserver_preload(["hiddenmix.system.preload"])
+    # A Ctrl-C reaches the server too, and is for its workers to answer, once they have their handlers.
+    here = threading.current_thread() is threading.main_thread()
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN) if here else None
+    try:
         forkserver.ensure_running()
+    finally:
+        if here:
+            signal.signal(signal.SIGINT, former)
+
+
+def stop_server() -> None:
+    """End the server, which would else import what nobody needs any more and keep a pipe open."""
+    if (loaded := sys.modules.get("multiprocessing.forkserver")) is not None:
+        server = getattr(loaded, "_forkserver", None)  # nothing else knows its process
+        number = getattr(server, "_forkserver_pid", None)
+        if number is not None:
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGTERM)
 
 
 def cores() -> int:
