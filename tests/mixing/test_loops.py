@@ -220,7 +220,9 @@ def test_no_order_of_compiled_steps_loses_the_mixing(what: str) -> None:
         ours.layer2 = torch.compile(ours.layer2, backend="eager")  # type: ignore[assignment]
     elif what == "function":
         called = torch.compile(lambda x: 1.0 * ours(x), backend="eager")
-    order = [None, "layer1", "eval", "layer2.1", "input", None, "layer1"]
+    order = [None, "layer1", None, "layer1"]
+    if what == "network":  # each kind of pass is compiled anew, which takes time
+        order[2:2] = ["eval", "layer2.1", "input"]
     for layer in order:
         ours.train(layer != "eval")
         theirs.train(layer != "eval")
