@@ -30,7 +30,7 @@ from hiddenmix.config import (
     register,
     show,
 )
-from hiddenmix.system import start_server, stop_server
+from hiddenmix.system import Interrupts, start_server, stop_server
 from hiddenmix.terminal import VERSION, as_hydra_reads, clean, guarded
 
 
@@ -83,9 +83,11 @@ def _check(configs: list[Config]) -> None:
     if configs[0].workers != 1 and configs[0].device in ("auto", "cpu"):
         # While this process loads torch and the data, the one that workers come from does so too.
         start_server()
-    # Imported here, as all that loads torch, so that --help and completion answer at once.
-    from hiddenmix.study import check_requests, load_data
-
+    # Imported here, as all that loads torch, so that --help answers at once. A signal waits, since
+    # torch's own start-up would not survive it.
+    with Interrupts().installed() as interrupts, interrupts.deferred():
+        from hiddenmix.study import check_requests, load_data
+    interrupts.check()
     check_requests(configs)
     load_data(configs)
 
@@ -185,14 +187,14 @@ def main() -> None:
             failure = error
         return _end_elsewhere(failure) if _launcher().elsewhere else int(_launcher().code)
 
-    code: object = 1
+    code: Any = 1
     try:
         code = guarded(command)
     except SystemExit as left:
         code = left.code
     if code:
         stop_server()
-    sys.exit(code)  # type: ignore[arg-type]
+    sys.exit(code)
 
 
 if __name__ == "__main__":
