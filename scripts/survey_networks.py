@@ -40,6 +40,7 @@ SIDES = {
     **{"inception_v3": 80, "maxvit_t": 224, "vit_h_14": 56},
     **{"timm.vit_small_patch14_reg4_dinov2": 56, "timm.eva02_tiny_patch14_224": 56},
     **{"timm.inception_v4": 96, "timm.inception_resnet_v2": 96, "timm.coat_tiny": 224},
+    **{"timm.efficientformer_l1": 224, "timm.crossvit_tiny_240": 240},
 }
 """Sides of the images in pixels, where a network does not take 64."""
 
@@ -153,7 +154,14 @@ def examine(name: str, config: ModelConfig) -> Row:
         spread = others[:: max(1, -(-len(others) // OTHERS_HELD))]
         left = held_constant(copy_of(network), shape, [*cuts, *spread])
         row.held = len(left)
-        row.differ = tuple(key for key, share in left.items() if (share < NOTHING) != (key in cuts))
+
+        def differ() -> tuple[str, ...]:
+            return tuple(key for key, share in left.items() if (share < NOTHING) != (key in cuts))
+
+        if doubtful := differ():
+            # float32 rounds, and what a weak branch carries is small.
+            left |= held_constant(copy_of(network).double(), shape, doubtful)
+        row.differ = differ()
         row.mixed = ("input", *dict.fromkeys((chosen[0], chosen[len(chosen) // 2])))
         make_typical(network)  # some start with a head of zeros
         row.error = max(difference(network, shape, layer) for layer in row.mixed)
@@ -218,15 +226,22 @@ def _by_hand(network: nn.Module, images: Tensor, layer: str, draw: Any) -> Tenso
     module = network.get_submodule(layer)
     forward, taken = module.forward, []
 
-    def take(*args: Any, **options: Any) -> Tensor:
-        value: Tensor = forward(*args, **options)
-        taken.append(value.clone())
+    def take(*args: Any, **options: Any) -> Any:
+        value = forward(*args, **options)
+        taken.append(value.clone() if isinstance(value, Tensor) else value)
         return value
+
+    def put(*args: Any, **options: Any) -> Any:
+        [value] = taken
+        if isinstance(value, Tensor):
+            return mixed(value)
+        # A tensor among others, such as the size of a map.
+        return type(value)(mixed(each) if isinstance(each, Tensor) else each for each in value)
 
     try:
         module.forward = take
         run(images)
-        module.forward = lambda *args, **options: mixed(taken[0])
+        module.forward = put
         return run(images)
     finally:
         del module.forward

@@ -149,8 +149,13 @@ def _prepare(network: nn.Module, shape: tuple[int, int, int]) -> Tensor:
     make_typical(network)
     if not network.training:
         network.train()
+    return _images(network, BATCH, shape, seed=0)
+
+
+def _images(network: nn.Module, number: int, shape: Sequence[int], seed: int) -> Tensor:
+    """Gaussian ones, of the network's precision and on its device."""
+    images = torch.randn(number, *shape, generator=torch.Generator().manual_seed(seed))
     own = [each for each in (*network.parameters(), *network.buffers()) if each.is_floating_point()]
-    images = torch.randn(BATCH, *shape, generator=torch.Generator().manual_seed(0))
     return images.to(own[0].device, own[0].dtype) if own else images
 
 
@@ -173,7 +178,11 @@ def _layers(network: nn.Module, images: Tensor, trained: Trained) -> list[Layer]
     unknown = [name for name in fit if name not in places]
     seen, left = _hold(network, images, fit, chain, unknown)
     if not seen.sound:
-        # Something flows past without a gradient: numbers say what.
+        # Rounding, which a map of one pixel behind BatchNorm may blow up, or a way without a gradient.
+        network, images = network.double(), images.double()
+        seen, left = _hold(network, images, fit, chain, unknown)
+    if not seen.sound:
+        # A way without a gradient: numbers say past what.
         unknown = fit
         seen, left = _hold(network, images, fit, [], unknown)
     cuts = [name for name in fit if left.get(name, float(name not in chain)) < NOTHING]
@@ -249,8 +258,7 @@ def _with_equals(layers: list[Layer], steps: dict[str, bool]) -> list[Layer]:
 def _shares(network: nn.Module, images: Tensor, names: Sequence[str]) -> dict[str, float]:
     if not names:
         return {}
-    generator = torch.Generator().manual_seed(1)
-    many = torch.randn(_SETTLING + _PAIRED, *images.shape[1:], generator=generator).to(images)
+    many = _images(network, _SETTLING + _PAIRED, images.shape[1:], seed=1)
     settle_statistics(network)
     with torch.no_grad():
         network(many[:_SETTLING])
