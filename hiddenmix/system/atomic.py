@@ -23,7 +23,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             # mkstemp's 0600 would hide results from colleagues; follow the umask as open() does.
             umask = os.umask(0)
             os.umask(umask)
-            os.fchmod(file.fileno(), 0o666 & ~umask)
+            if hasattr(os, "fchmod"):  # not on Windows, where the folder decides
+                os.fchmod(file.fileno(), 0o666 & ~umask)
         Path(name).replace(path)
     except BaseException as error:
         Path(name).unlink(missing_ok=True)

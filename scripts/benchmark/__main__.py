@@ -3,6 +3,7 @@
 python scripts/benchmark speed           a training step beside the bare step and its peers
 python scripts/benchmark many            many networks on one device: stacked, processes, streams
 python scripts/benchmark checkpoints     what writing checkpoints costs
+python scripts/benchmark commands        whole commands with several workers: seconds and memory
 
 `--help` after a name lists its options. Run them on a quiet machine; docs/performance.md has their
 numbers.
@@ -11,7 +12,7 @@ numbers.
 import importlib
 import sys
 
-NAMES = ("speed", "many", "checkpoints")
+NAMES = ("speed", "many", "checkpoints", "commands")
 
 
 def main() -> int:

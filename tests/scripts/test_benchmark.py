@@ -97,3 +97,15 @@ def test_many_networks_are_measured_in_every_way(tmp_path: Path) -> None:
     for ways in found.values():
         assert ways.keys() == {"alone", "stacked", "processes"}
         assert all(len(rounds) == 1 and rounds[0] > 0 for rounds in ways.values())
+
+
+@pytest.mark.slow
+def test_commands_are_compared_whole(tmp_path: Path) -> None:
+    file = tmp_path / "commands.json"
+    brief = ["epochs=1", "repeats=1", "dataset.train_size=50", "model.channels=[2,2,2]"]
+    ways = ["--rounds=1", "--ways", "workers=1", "workers=2", f"--json={file}"]
+    shown = benchmark("commands", *ways, "--", "batch_size=25", *brief)
+    assert shown.startswith("workers=1: ")
+    [[[seconds, memory]], [[_, more]]] = json.loads(file.read_text()).values()
+    assert seconds > 0
+    assert more > memory > 50e6
