@@ -104,9 +104,9 @@ def shift_curves(group: Group, mode: str, prefix: str = "") -> Drawing | None:
     return Drawing(
         f"{prefix}shift_{file_part(mode)}",
         f"Accuracy against shift strength, {mode}",
-        "Upper panels: accuracy on test images deformed ever more strongly, the same for every "
-        f"cell; the lines are mixed layers at α = {alpha:g} (1 where the study has it, else the α "
-        f"of most cells; not chosen by accuracy). Lower panels: the gain over {group.images()} of as "
+        "Upper panels: accuracy on test images deformed at several strengths, the same for every "
+        f"cell; the lines are mixed layers at α = {alpha:g} (by rule: 1, else what most cells have; not "
+        f"chosen by accuracy). Lower panels: the gain over {group.images()} of as "
         "many images in percentage points, paired by seed. Bars are 95 % intervals.",
         figure,
     )

@@ -35,8 +35,14 @@ def points(mean: float | None, low: float | None = None, high: float | None = No
     if low is not None and high is not None and not math.isnan(low):
         # The same gain at every seed: an interval of no width would claim certainty.
         flat = low == high
-        text += " [no spread]" if flat else f" [{100 * low:+.2f}, {100 * high:+.2f}]"
+        text += " [no spread]" if flat else f" [{_end(low)}, {_end(high)}]"
     return text.replace("-", "−")
+
+
+def _end(value: float) -> str:
+    """The end of an interval in points, with a third digit where two would not tell its side of 0."""
+    text = f"{100 * value:+.2f}"
+    return f"{100 * value:+.3f}" if value and float(text) == 0 else text
 
 
 def more(total: int) -> list[str]:

@@ -16,7 +16,7 @@ def asked(what: str) -> str:
     if what == CLEAN:
         return "clean test images"
     if what == SHIFTS:
-        return "samples from outside (shifts)"
+        return "shifted test images, as samples from outside"
     return f"outside set {what.partition('/')[2]}"
 
 
@@ -35,8 +35,7 @@ def told(question: Question, margin: float, *, markdown: bool = True) -> list[st
         return [f"{opening} the study mixes at no hidden layer, so that nothing can be compared."]
     images = image_mixing([question.variant])
     layer = f"`{code(question.layer)}`" if markdown else question.layer
-    if question.layer != "conv1":
-        layer += " (the lowest hidden layer of the study)"
+    layer += " (the study's lowest hidden layer, fixed beforehand)"
     if gain is None:
         return [
             f"{opening} no seed has all settings of {layer} and {images} of as many images beside "
@@ -45,12 +44,19 @@ def told(question: Question, margin: float, *, markdown: bool = True) -> list[st
     mixing = "CutMix of" if operation(question.variant) == "cutmix" else "mixing"
     effect = (
         f"{mixing} feature maps at {layer} instead of images: "
-        f"{points(gain.mean, gain.low, gain.high)} points of accuracy."
+        f"{points(gain.mean, gain.low, gain.high)} points of accuracy{_images(question, gain)}."
     )
     parts = (_sure(question, gain), _look(question), _remarks(question), _mixup(question))
     undecided = (_why(question, gain, margin), _needed(question, gain, margin))
     more = (*parts, *(undecided if question.word == "undecided" else ()))
     return [f"{opening} {effect}", *filter(None, more)]
+
+
+def _images(question: Question, gain: Gain) -> str:
+    """The effect counted in test images, which shows how little it may be."""
+    if question.what != CLEAN or not gain.images:
+        return ""
+    return f", {abs(gain.mean) * gain.images:,.1f} of {gain.images:,} test images"
 
 
 _WORDS = {
@@ -166,13 +172,13 @@ def _needed(question: Question, gain: Gain, margin: float) -> str:
     if need is None:
         return ""
     ways = {
-        "if the difference stays what it is": need.differ,
-        f"if there is none (equality within ±{100 * margin:g})": need.equal,
-        "whatever it turns out to be": need.any_mean,
+        "if the same difference is found again": need.differ,
+        f"if none is found (equality within ±{100 * margin:g})": need.equal,
+        "whatever is found": need.any_mean,
     }
     known = {when: way for when, way in ways.items() if way is not None}
     told = "; ".join(f"{_way(way)} {when}" for when, way in known.items())
-    text = f"What would decide it at this spread: {told}."
+    text = f"What would decide it, seeds and images varying as here: {told}."
     more = [way.images is not None for way in known.values()]
     if any(more):
         where = "" if all(more) else "Where more test images are named, "

@@ -3,10 +3,10 @@
 python scripts/benchmark commands -- -m experiment=paper_small repeats=1 baseline=false
 python scripts/benchmark commands --rounds 1 --ways workers=1 workers=2 workers=4 -- layer=conv1 ...
 
-What stands behind `--` are the arguments of `python -m hiddenmix.train`, for each of the `--ways`, which take
-turns in fresh folders. The first way is what the others are compared with, within a round. Memory is the
-highest sum over the command's processes, where what they share counts once (proportional set size), looked
-at ten times a second.
+Behind `--` stand arguments of `python -m hiddenmix.train`, for each of the `--ways`, which take turns in
+fresh folders. The first way is what the others are compared with, within a round. Memory is the highest
+sum over the command's processes, where what they share counts once (proportional set size), looked at ten
+times a second.
 """
 
 import argparse

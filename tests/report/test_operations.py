@@ -52,7 +52,10 @@ def test_each_operation_is_a_question_over_its_own_baseline(tmp_path: Path) -> N
         assert question.gain.mean == pytest.approx(gain)
         assert question.by_seed == pytest.approx(dict.fromkeys(SEEDS, gain))
     text = spoken(by_kind["cutmix"], 0.005)
-    assert "CutMix of feature maps at conv1 instead of images" in text
+    assert (
+        "CutMix of feature maps at conv1 (the study's lowest hidden layer, fixed beforehand) instead of"
+        in text
+    )
     assert "Image CutMix itself, against plain training" in text
     assert "mixup" not in text
     assert "Image mixup itself, against plain training" in spoken(by_kind["mixup"], 0.005)

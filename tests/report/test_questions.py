@@ -172,8 +172,8 @@ def test_the_sentence_names_effect_interval_counts_both_p_and_image_mixup(tmp_pa
     text = spoken(question, 0.005)
     assert question.gain is not None
     assert text.startswith(
-        "Supported (Digits, cnn; clean test images): mixing feature maps at conv1 instead of images: "
-        f"+{100 * question.gain.mean:.2f} ["
+        "Supported (Digits, cnn; clean test images): mixing feature maps at conv1 (the study's lowest "
+        f"hidden layer, fixed beforehand) instead of images: +{100 * question.gain.mean:.2f} ["
     )
     for part in (
         "95 % interval for new seeds and new test images; n = 6 seeds, N = 2,000 test images, ",
@@ -303,7 +303,7 @@ def test_the_questions_table_has_one_row_each(tmp_path: Path) -> None:
     write_answers(tmp_path, grid("input", "conv1"), range(6), 200, chance)
     text = write_report(tmp_path).read_text()
     assert text.count("| supported |") + text.count("| undecided |") >= 2
-    assert "| samples from outside (shifts) |" in text
+    assert "| shifted test images, as samples from outside |" in text
     assert "Seeds cover initial weights" in text
     write_cell(tmp_path, made_result("conv2", "siamese", 1.0, 0))  # a layer without a question
     assert [each.layer for each in found(tmp_path).questions] == ["conv1", "conv1"]

@@ -71,10 +71,8 @@ def test_undecided_names_three_ways_to_a_verdict() -> None:
     assert need.differ.images is None
     assert need.any_mean.images is not None
     text = spoken(undecided(GAIN), 0.005)
-    assert f"{need.differ.seeds} seeds if the difference stays what it is; " in text
-    more = (
-        f"{need.any_mean.seeds} seeds on {need.any_mean.images:,} test images whatever it turns out"
-    )
+    assert f"{need.differ.seeds} seeds if the same difference is found again; " in text
+    more = f"{need.any_mean.seeds} seeds on {need.any_mean.images:,} test images whatever is found"
     assert more in text
     assert "Where more test images are named, no number of seeds on these 1,000 would do." in text
 
