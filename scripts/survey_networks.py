@@ -162,7 +162,7 @@ def examine(name: str, config: ModelConfig) -> Row:
             # float32 rounds, and what a weak branch carries is small.
             left |= held_constant(copy_of(network).double(), shape, doubtful)
         row.differ = differ()
-        row.mixed = ("input", *dict.fromkeys((chosen[0], chosen[len(chosen) // 2])))
+        row.mixed = tuple(dict.fromkeys(["input", *chosen[:1], *chosen[len(chosen) // 2 :][:1]]))
         make_typical(network)  # some start with a head of zeros
         row.error = max(difference(network, shape, layer) for layer in row.mixed)
     except (UserError, RuntimeError, ValueError, IndexError) as error:
@@ -284,6 +284,8 @@ def page(rows: list[Row]) -> str:
     good = [row for row in rows if row.error is not None]
     equal = [row for row in good if row.error is not None and row.error < 1e-6]
     agreed = [row for row in good if not row.differ]
+    differing = [row for row in good if row.differ]
+    missing = {name for name, _ in networks()} - {row.network for row in rows}
     lines = [
         "# Networks",
         "",
@@ -295,7 +297,9 @@ def page(rows: list[Row]) -> str:
         "`python -m hiddenmix.layers` lists.",
         "",
         f"{len(rows)} networks: {len(good)} surveyed and mixed; {len(equal)} of these equal to 1e-6; "
-        f"graph and numbers agree in {len(agreed)}.",
+        f"graph and numbers agree in {len(agreed)}."
+        + "".join(f" {row.network}: they differ at {', '.join(row.differ)}." for row in differing),
+        "Not run: " + (", ".join(sorted(missing)) or "none") + ".",
         "",
         "| network | px | M | layers | disguised | cuts | held / differ | difference | stages |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---|",

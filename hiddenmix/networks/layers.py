@@ -8,6 +8,7 @@ from torch import nn
 
 from hiddenmix.config import ConfigError, ImportConfig, ModelConfig, UserError
 from hiddenmix.networks.building import bare, build
+from hiddenmix.networks.passes import NOTHING
 from hiddenmix.networks.stages import stages
 from hiddenmix.networks.survey import Layer, Survey, shares_left, survey
 from hiddenmix.networks.weights import take_weights
@@ -76,7 +77,8 @@ def bypassed(
     if unknown := [name for name in past if (key, name) not in _LEFT]:
         found = shares_left(_made(model, shape, classes), shape, unknown)
         _LEFT.update({(key, name): share for name, share in found.items()})
-    return {name: _LEFT[key, name] for name in past}
+    # The graph may lead past a layer where nothing flows, as tokens do that no head reads.
+    return {name: _LEFT[key, name] for name in past if _LEFT[key, name] >= NOTHING}
 
 
 def weights_text(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> str | None:

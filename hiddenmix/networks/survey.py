@@ -1,6 +1,6 @@
 """Which layers of a network can be mixed, and what mixing each of them comes to."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -115,7 +115,7 @@ def survey(network: nn.Module, shape: tuple[int, int, int], *, left: bool = Fals
                 module.training = mode
             rest = [layer.name for layer in layers if layer.left is None]
             found = _shares(network, images, rest)
-            layers = [replace(each, left=found.get(each.name, each.left)) for each in layers]
+            layers = [_measured(each, found) for each in layers]
     except Exception as error:
         raise _refusal(shape, error) from error
     names = {layer.name for layer in layers}
@@ -126,6 +126,12 @@ def survey(network: nn.Module, shape: tuple[int, int, int], *, left: bool = Fals
     }
     start = Layer("input", shape, False, left=0.0)
     return Survey([start, *layers], refused, *trained.output, trained.exposed)
+
+
+def _measured(layer: Layer, left: Mapping[str, float]) -> Layer:
+    share = left.get(layer.name, layer.left)
+    # The graph may lead past a layer where nothing flows, as tokens do that no head reads.
+    return replace(layer, left=share, cut=layer.cut or (share is not None and share < NOTHING))
 
 
 def _unlisted(runs: int) -> str:
