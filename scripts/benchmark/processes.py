@@ -116,8 +116,14 @@ def sweep(folder: str, overrides: list[str]) -> dict[str, Any]:
     import torch
 
     from hiddenmix import config, data, evaluation, networks, train
-    from hiddenmix.networks import layers
-    from hiddenmix.study import cell_training, checkpoints, conclusion, measuring, tracking
+    from hiddenmix.study import (
+        cell_training,
+        checkpoints,
+        conclusion,
+        measuring,
+        planning,
+        tracking,
+    )
     from hiddenmix.system import atomic
     from hiddenmix.training import loop
 
@@ -125,7 +131,7 @@ def sweep(folder: str, overrides: list[str]) -> dict[str, Any]:
     for function in ("read", "prepare", "describe"):
         watch.watch(data, function, "data")
     watch.watch(networks, "build", "building networks")
-    watch.watch(layers, "_find_layers", "building networks")
+    watch.watch(planning, "layers_of", "building networks")
     watch.watch(loop, "build_optimizer", "building optimizers")
     watch.watch_generator(loop.Training, "run", "training steps")
     watch.watch(evaluation, "accuracy", "evaluation per epoch")
@@ -138,7 +144,7 @@ def sweep(folder: str, overrides: list[str]) -> dict[str, Any]:
     watch.watch(atomic, "write_bytes", "files")
     watch.watch(conclusion, "conclude", "report")
     os.chdir(folder)
-    sys.argv = ["hiddenmix.train", "-m", *overrides]
+    sys.argv = ["hiddenmix.train", "-m", *overrides, "workers=1"]
     code: Any = 0
     stdout, sys.stdout = sys.stdout, sys.stderr
     with watch.part("other"):

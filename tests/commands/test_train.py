@@ -210,12 +210,12 @@ def test_manifold_mixup_and_literal_branches_from_the_command_line(
     assert result["validation"]["accuracy"] > 0
 
 
-def test_a_layer_in_doubt_is_named_and_recorded(tmp_path: Path) -> None:
+def test_a_layer_in_doubt_is_named_and_recorded(tmp_path: Path, here: Command) -> None:
     network = ("model=preact_resnet18", "model.width=2", "epochs=1", "batch_size=99")
     doubtful = "layer=[conv1,layer1.0.norm1,layer1]"
-    done = run(tmp_path, doubtful, "baseline=false", "repeats=1", *network)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    done = here(doubtful, "baseline=false", "repeats=1", *network)
+    assert done.code == 0, done.errors
+    lines = done.output.splitlines()
     named = [line for line in lines if line.startswith("warning: layer=")]
     assert [line.split()[1] for line in named] == [
         *("layer=conv1", "layer=layer1.0.norm1", "layer=layer1.0.norm1")
@@ -266,11 +266,11 @@ def test_shell_completion_offers_keys_and_choices(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_digits_reaches_95_percent_in_every_setting(tmp_path: Path) -> None:
     """In a quarter of the default's epochs, with one seed."""
-    sweep = ("-m", "layer=none,input,conv1,conv2,conv3", "mode=siamese,triplet")
+    sweep = ("-m", "layer=none,input,conv1,conv3", "mode=siamese,triplet")
     done = run(tmp_path, *sweep, "epochs=8", "repeats=1")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "outputs/default/summary.csv")
-    assert len(table) == 9
+    assert len(table) == 7
     assert (table["accuracy_mean"] >= 0.95).all(), table[["layer", "mode", "accuracy_mean"]]
 
 

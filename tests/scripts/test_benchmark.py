@@ -90,10 +90,10 @@ def test_stacked_networks_are_the_networks_alone(
 @pytest.mark.slow
 def test_many_networks_are_measured_in_every_way(tmp_path: Path) -> None:
     file = tmp_path / "many.json"
-    tiny = ["--networks", "1", "2", "--side=8", "--batch-size=8", "--rounds=1", "--steps=1"]
+    tiny = ["--networks", "2", "--side=8", "--batch-size=8", "--rounds=1", "--steps=1"]
     benchmark("many", *tiny, "--device=cpu", f"--json={file}")
     found = json.loads(file.read_text())["seconds"]
-    assert found.keys() == {"1", "2"}
+    assert found.keys() == {"2"}
     for ways in found.values():
         assert ways.keys() == {"alone", "stacked", "processes"}
         assert all(len(rounds) == 1 and rounds[0] > 0 for rounds in ways.values())
@@ -103,9 +103,9 @@ def test_many_networks_are_measured_in_every_way(tmp_path: Path) -> None:
 def test_commands_are_compared_whole(tmp_path: Path) -> None:
     file = tmp_path / "commands.json"
     brief = ["epochs=1", "repeats=1", "dataset.train_size=50", "model.channels=[2,2,2]"]
-    ways = ["--rounds=1", "--ways", "workers=1", "workers=2", f"--json={file}"]
+    ways = ["--rounds=1", "--ways", "workers=2", f"--json={file}"]
     shown = benchmark("commands", *ways, "--", "batch_size=25", *brief)
-    assert shown.startswith("workers=1: ")
-    [[[seconds, memory]], [[_, more]]] = json.loads(file.read_text()).values()
+    assert shown.startswith("workers=2: ")
+    [[[seconds, memory]]] = json.loads(file.read_text()).values()
     assert seconds > 0
-    assert more > memory > 50e6
+    assert memory > 50e6

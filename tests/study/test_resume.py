@@ -369,16 +369,13 @@ def test_checkpoints_are_written_at_a_bounded_rate(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "kills"), [("KILL", 2), ("TERM", 1)])
-def test_killed_at_random_moments(number: str, kills: int) -> None:
+def test_killed_at_random_moments() -> None:
     """The short version of scripts/kill.py."""
     path = Path(__file__).parents[2] / "scripts" / "kill.py"
-    options = ["--kills", str(kills), "--signal", number, "--epochs", "40"]
+    options = ["--kills", "2", "--epochs", "40"]
     done = subprocess.run(
         [sys.executable, str(path), *options], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(
-        rf"^{kills} kills by SIG{number}, \d of the command", done.stdout, re.MULTILINE
-    )
+    assert re.search(r"^2 kills by SIGKILL, \d of the command", done.stdout, re.MULTILINE)
     assert "are equal to those of the undisturbed study" in done.stdout

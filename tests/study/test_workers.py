@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,17 @@ from hiddenmix.data import Images, Leaks, Whole
 from hiddenmix.study import workers
 from hiddenmix.study.shared_data import SharedWhole
 from hiddenmix.system import context, free_memory, own_memory
-from tests.support.commands import ALONE, HANG, SMALL, cells, outcome, read_until, started, wait_for
+from tests.support.commands import (
+    ALONE,
+    HANG,
+    SMALL,
+    cells,
+    command,
+    outcome,
+    read_until,
+    started,
+    wait_for,
+)
 
 # Dropout, augmentation and mixing draw; all that a worker might do in another order.
 MANY = (
@@ -24,32 +35,24 @@ MANY = (
 LONG = (*(each for each in ALONE if each != "workers=1"), "repeats=2", "epochs=4000")
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The study that one process makes, and what it printed."""
-    folder = tmp_path_factory.mktemp("alone")
-    with started(folder, *MANY, "workers=1") as process:
-        output, errors = process.communicate(timeout=HANG)
-    assert (process.returncode, errors) == (0, "")
-    return folder / "outputs/default", output
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [2, 4])
 def test_any_number_of_workers_gives_the_same_bits(
-    tmp_path: Path, alone: tuple[Path, str], number: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    with started(tmp_path, *MANY, f"workers={number}") as process:
-        output, errors = process.communicate(timeout=HANG)
-    assert (process.returncode, errors) == (0, "")
-    study, said = alone
-    assert outcome(tmp_path / "outputs/default") == outcome(study)
-    assert f"{number} workers of 1 thread" in output
-    lines = re.findall(r"^\[(\d+)/8\] (\S+): accuracy [\d.]+", output, re.MULTILINE)
+    """This process alone, then four workers; `workers=2` is what other tests' commands come to."""
+    run = command(tmp_path, monkeypatch, capsys)
+    alone = run(*MANY, "workers=1", "study=alone")
+    assert alone.code == 0, alone.errors
+    several = run(*MANY, "workers=4")
+    assert several.code == 0, several.errors
+    assert outcome(tmp_path / "outputs/default") == outcome(tmp_path / "outputs/alone")
+    assert "4 workers of 1 thread" in several.output
+    lines = re.findall(r"^\[(\d+)/8\] (\S+): accuracy [\d.]+", several.output, re.MULTILINE)
     assert [int(each) for each, _ in lines] == list(range(1, 9))
     assert {name for _, name in lines} == {folder.name for folder in cells(tmp_path)}
     # The same table, whatever order the networks ended in.
-    assert output[output.index("digits: accuracy") :] == said[said.index("digits: accuracy") :]
+    tables = [each.output[each.output.index("digits: accuracy") :] for each in (alone, several)]
+    assert tables[0].replace("outputs/alone", "outputs/default") == tables[1]
 
 
 def worker_of(cell: Path) -> int:

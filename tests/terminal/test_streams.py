@@ -57,7 +57,7 @@ def test_a_report_is_printed_and_written_whatever_the_encoding(
     sys.stdout.flush()
     text = written.getvalue().decode("ascii")
     assert text.startswith("\\u30c7\\u30fc\\u30bf: accuracy, and gain")
-    assert "conv1 instead of images: -" in " ".join(text.split())  # a minus is a minus
+    assert "fixed beforehand) instead of images: -" in " ".join(text.split())  # a minus is a minus
     assert "?" not in text
     stored = (folder / "report/report.md").read_text(encoding="utf-8")
     assert "**Undecided** (データ, cnn; clean test images): " in stored
