@@ -40,7 +40,13 @@ excludes 0 and p (flip) below 0.05, hence six seeds (docs/statistics.md)."""
 _FACTORS = """\
 Each effect is the mean over all pairs of settings that differ in nothing else, so that layer, number of \
 images and α are not confounded. Intervals are for new seeds and new test images; p (Holm) is corrected \
-over this table."""
+over this table. The question above was fixed beforehand; what stands here was not, and explores."""
+
+_TERMS = """\
+K is the number of images that are mixed with each other: two (siamese) or three (triplet). Their \
+weights are drawn from a Dirichlet distribution with the parameter α; two weights are uniform at α = 1. A \
+cell is one trained network: a setting and a seed. Plain training mixes nothing; image mixup mixes the \
+images themselves. ±margin is the difference that is taken not to matter, set by the study's margin."""
 
 
 def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> str:
@@ -68,7 +74,7 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
     if table["shift_accuracy_mean"].notna().any():
         lines += _shift_section(study, table)
     lines += _outside_section(study, table)
-    lines += head.left_out(study)
+    lines += [*head.left_out(study), "## Terms", "", _TERMS, ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
