@@ -45,7 +45,7 @@ over this table. The question above was fixed beforehand; what stands here was n
 _TERMS = """\
 K is the number of images that are mixed with each other: two (siamese) or three (triplet). Their \
 weights are drawn from a Dirichlet distribution with the parameter α; two weights are uniform at α = 1. \
-A cell is one trained network: a setting and a seed. Plain training mixes nothing; image mixup mixes the \
+A cell is one trained network: a setting and a seed. Plain training mixes nothing; {images} mixes the \
 images themselves. ±margin is the difference that is taken not to matter, set by the study's margin."""
 
 
@@ -74,7 +74,7 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
     if table["shift_accuracy_mean"].notna().any():
         lines += _shift_section(study, table)
     lines += _outside_section(study, table)
-    lines += [*head.left_out(study), "## Terms", "", _TERMS, ""]
+    lines += [*head.left_out(study), "## Terms", "", _TERMS.format(images=images), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

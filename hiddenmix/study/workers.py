@@ -71,6 +71,8 @@ class Workers(AbstractContextManager["Workers"]):
 
     def __exit__(self, *_: object) -> None:
         for seat in self._seats:
+            seat.stop()  # where an error ends the command, of what is still trained a checkpoint stays
+        for seat in self._seats:
             seat.close()
 
     def attempts(

@@ -5,8 +5,8 @@ python scripts/benchmark commands --rounds 1 --ways workers=1 workers=2 workers=
 
 Behind `--` stand arguments of `python -m hiddenmix.train`, for each of the `--ways`, which take turns in
 fresh folders. The first way is what the others are compared with, within a round. Memory is the highest
-sum over the command's processes, where what they share counts once (proportional set size), looked at once
-a second.
+sum over the command's processes, where what they share counts once (proportional set size), looked at
+once a second.
 """
 
 import argparse
