@@ -43,14 +43,17 @@ class ConfigError(UserError):
 
 
 def show(value: object) -> str:
-    """A value as the user would type it on the command line, shortened to 80 characters."""
+    """A value as the user would type it on the command line, on one line of at most 80 characters."""
     if isinstance(value, (list, tuple)):
         text = "[" + ",".join(show(item) for item in value) + "]"
     elif isinstance(value, bool) or value is None:
         text = {True: "true", False: "false", None: "null"}[value]
     else:
         text = str(value)
-    text = text.encode("unicode_escape", "replace").decode("ascii")
+    text = "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+        for each in text
+    )
     return text if len(text) <= 80 else text[:77] + "..."
 
 
