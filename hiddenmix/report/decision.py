@@ -24,7 +24,8 @@ FEWEST_IMAGES = 10
 near a normal distribution (docs/statistics.md, "Choices")."""
 
 # As good as any number, and its square a whole number of 64 bits.
-_MOST = 10**9
+OUT_OF_REACH = 10**9
+"""Seeds or images that stand for: no number would do."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,10 @@ def _way(gain: Gain, enough: Callable[[Gain], bool], fewest: int) -> Way:
     # Half of the squared width is left to the images, so that the rest is within reach of seeds.
     doubled = replace(gain, variance_images=2 * gain.variance_images)
     images = None
-    if not enough(_expected(gain, _MOST, gain.images)):
-        images = _first(lambda size: enough(_expected(doubled, _MOST, size)), gain.images + 1)
+    if not enough(_expected(gain, OUT_OF_REACH, gain.images)):
+        images = _first(
+            lambda size: enough(_expected(doubled, OUT_OF_REACH, size)), gain.images + 1
+        )
     if gain.differing is not None and gain.differing < FEWEST_IMAGES:
         # As many as it takes for `FEWEST_IMAGES` of them to differ.
         images = max(images or 0, math.ceil(gain.images * FEWEST_IMAGES / max(1, gain.differing)))
@@ -141,10 +144,10 @@ def _way(gain: Gain, enough: Callable[[Gain], bool], fewest: int) -> Way:
 
 
 def _first(enough: Callable[[int], bool], start: int) -> int:
-    """The least number from `start` on, `_MOST` at most, that is `enough`, as all above it are."""
+    """The least number from `start` on, `OUT_OF_REACH` at most, that is `enough`, as all above it are."""
     low, high = start - 1, start
-    while not enough(high) and high < _MOST:
-        low, high = high, min(2 * high, _MOST)
+    while not enough(high) and high < OUT_OF_REACH:
+        low, high = high, min(2 * high, OUT_OF_REACH)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

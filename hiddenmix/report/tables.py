@@ -31,7 +31,7 @@ def points(mean: float | None, low: float | None = None, high: float | None = No
     """A difference of accuracies in percentage points, with its interval; blank where there is none."""
     if mean is None or math.isnan(mean):
         return ""
-    text = f"{100 * mean:+.2f}"
+    text = _end(mean)
     if low is not None and high is not None and not math.isnan(low):
         # The same gain at every seed: an interval of no width would claim certainty.
         flat = low == high
@@ -40,9 +40,10 @@ def points(mean: float | None, low: float | None = None, high: float | None = No
 
 
 def _end(value: float) -> str:
-    """The end of an interval in points, with a third digit where two would not tell its side of 0."""
-    text = f"{100 * value:+.2f}"
-    return f"{100 * value:+.3f}" if value and float(text) == 0 else text
+    """A value in points, with a third digit where two would not tell its side of 0."""
+    digits = 2 if abs(100 * value) >= 0.005 or abs(100 * value) < 0.0005 else 3
+    text = f"{100 * value:+.{digits}f}"
+    return text.replace("-", "+") if float(text) == 0 else text  # a sum's last bit is no loss
 
 
 def more(total: int) -> list[str]:

@@ -5,7 +5,7 @@ The rule itself stands in `decision.py`; the questions in `questions.py`.
 
 from hiddenmix.report.answers import CLEAN, SHIFTS
 from hiddenmix.report.comparison import image_mixing, operation
-from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, LEVEL, Way
+from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, LEVEL, OUT_OF_REACH, Way
 from hiddenmix.report.questions import Question
 from hiddenmix.report.tables import code, escaped, p_text, points
 from hiddenmix.report.two_way import Gain
@@ -176,7 +176,13 @@ def _needed(question: Question, gain: Gain, margin: float) -> str:
         f"if none is found (equality within ±{100 * margin:g})": need.equal,
         "whatever is found": need.any_mean,
     }
-    known = {when: way for when, way in ways.items() if way is not None}
+    known = {
+        when: way
+        for when, way in ways.items()
+        if way is not None and max(way.seeds, way.images or 0) < OUT_OF_REACH
+    }
+    if not known:
+        return "What would decide it: no number of seeds and images within reach."
     told = "; ".join(f"{_way(way)} {when}" for when, way in known.items())
     text = f"What would decide it, seeds and images varying as here: {told}."
     more = [way.images is not None for way in known.values()]

@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pandas as pd
+import pytest
 
 from hiddenmix.report.answers import CLEAN
 from hiddenmix.report.decision import what_would_decide
 from hiddenmix.report.questions import Question
 from hiddenmix.report.sequential import Look, should_stop
+from hiddenmix.report.tables import points
 from hiddenmix.report.two_way import Gain
 from hiddenmix.report.verdict import spoken
 
@@ -89,3 +91,26 @@ def test_a_planned_look_names_the_interval_that_holds_over_all_looks() -> None:
     bounds = f"[{100 * look.low:+.2f}, {100 * look.high:+.2f}]".replace("-", "−")
     assert f"the interval that holds over all looks is {bounds}." in text
     assert "Why undecided: p is not below 0.015, " in text
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "text"),
+    [
+        (-1e-18, -0.0434, 0.0434, "+0.00 [−4.34, +4.34]"),
+        (0.0044, -0.00001, 0.0088, "+0.44 [−0.001, +0.88]"),
+        (-0.00003, -0.01, 0.01, "−0.003 [−1.00, +1.00]"),
+        (0.0, -0.0, 0.0, "+0.00 [no spread]"),
+    ],
+)
+def test_numbers_near_zero_show_their_side_and_noise_has_none(
+    mean: float, low: float, high: float, text: str
+) -> None:
+    assert points(mean, low, high) == text
+
+
+def test_no_number_of_seeds_is_named_for_a_difference_that_is_noise() -> None:
+    gain = replace(GAIN, mean=-1e-17)
+    text = spoken(undecided(gain), 0.005)
+    assert "same difference is found again" not in text
+    assert "if none is found (equality within" in text
+    assert "1,000,000,000" not in text
