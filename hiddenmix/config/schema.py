@@ -50,10 +50,7 @@ def show(value: object) -> str:
         text = {True: "true", False: "false", None: "null"}[value]
     else:
         text = str(value)
-    text = "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
-        for each in text
-    )
+    text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
