@@ -1,7 +1,7 @@
 """Typed configuration: schema, checks, Hydra in and plain dataclasses out. Imports no torch."""
 
 from hiddenmix.config.checks import allowed, check, choices
-from hiddenmix.config.composition import config_folder, from_hydra, from_plain, register
+from hiddenmix.config.composition import GROUPS, config_folder, from_hydra, from_plain, register
 from hiddenmix.config.files import source_digest, with_digests
 from hiddenmix.config.meaning import check_meaning
 from hiddenmix.config.schema import (
@@ -29,6 +29,7 @@ from hiddenmix.config.sweeps import compose_jobs, configurations, expand_jobs, r
 
 __all__ = [
     "DATASETS",
+    "GROUPS",
     "MODELS",
     "MODES",
     "AdamConfig",

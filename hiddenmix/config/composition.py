@@ -20,6 +20,13 @@ from hiddenmix.config.schema import (
     show,
 )
 
+GROUPS: dict[str, tuple[type[Any], ...]] = {
+    "dataset": (DatasetConfig,),
+    "model": MODELS,
+    "optimizer": (SgdConfig, AdamConfig),
+}
+"""The groups of the configuration, with the dataclasses that a file of each may fill."""
+
 
 def config_folder() -> Path:
     """The folder of YAML files: beside the package in a checkout, inside it once installed."""
@@ -39,10 +46,9 @@ def register() -> None:
     # Among Hydra's own groups, so that --help and completion offer the YAML files alone.
     store.store(group="hydra/schema", name="hiddenmix", node=schema)
     store.store(group="hydra/schema/dataset", name="any", node=DatasetConfig)
-    for node in MODELS:
-        store.store(group="hydra/schema/model", name=node().name, node=node)
-    for kind in (SgdConfig, AdamConfig):
-        store.store(group="hydra/schema/optimizer", name=kind().name, node=kind)
+    for group in ("model", "optimizer"):
+        for node in GROUPS[group]:
+            store.store(group=f"hydra/schema/{group}", name=node().name, node=node)
 
 
 def from_hydra(composed: DictConfig) -> Config:
@@ -85,8 +91,7 @@ def from_plain(content: Mapping[str, Any]) -> Config:
     """
     groups: dict[str, dict[str, type[Any]]] = {
         "dataset": dict.fromkeys(DATASETS, DatasetConfig),
-        "model": {node().name: node for node in MODELS},
-        "optimizer": {node().name: node for node in (SgdConfig, AdamConfig)},
+        **{key: {node().name: node for node in GROUPS[key]} for key in ("model", "optimizer")},
     }
     try:
         nodes = {key: kinds[content[key]["name"]](**content[key]) for key, kinds in groups.items()}

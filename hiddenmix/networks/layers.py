@@ -96,8 +96,10 @@ def _check_memory(model: ModelConfig, shape: tuple[int, int, int], classes: int)
             network = bare(model, shape, classes)
     except UserError:
         raise
-    except Exception:
-        return  # one that looks at the values of tensors as it is built, such as torchvision's RegNets
+    except (AssertionError, RuntimeError, TypeError, ValueError):
+        # One that looks at the values of tensors as it is built, such as torchvision's RegNets, has none
+        # here. What is really wrong with a network comes up again where it is built in earnest.
+        return
     # Weights, their gradients and the optimizer's averages.
     need = 3 * sum(value.nbytes for value in network.state_dict().values())
     have = physical_memory()

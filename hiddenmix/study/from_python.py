@@ -52,7 +52,7 @@ def run(
         else:
             texts = [str(each) for each in request]
             try:
-                configs = configurations(as_hydra_reads(texts))
+                configs = configurations(as_hydra_reads(["-m", *texts])[1:])  # commas sweep
             except (HydraException, OmegaConfBaseException) as error:
                 raise UserError(explain(error)) from error
         if not configs:

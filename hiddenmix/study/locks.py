@@ -47,7 +47,10 @@ def locked(path: Path, timeout: float = -1) -> Iterator[bool]:
             "  mount it with them (NFS: with lockd, or -o local_lock=flock for one machine; Lustre: -o "
             "flock), or run where outputs/ is on another disk"
         ) from error
-    if any("SoftFileLock" in str(each.message) for each in said):
+    for each in said:
+        if "SoftFileLock" not in str(each.message):
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+            continue
         warnings.warn(
             f"the file system of {path.parent} has no locks: marker files are used instead; one that a "
             f"crashed machine leaves there has to be removed by hand, once nothing runs: {path}",

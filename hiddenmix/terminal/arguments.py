@@ -8,22 +8,7 @@ from typing import Any, get_type_hints
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from hiddenmix.config import (
-    MODELS,
-    AdamConfig,
-    Config,
-    DatasetConfig,
-    SgdConfig,
-    UserError,
-    choices,
-    show,
-)
-
-_GROUPS: dict[str, tuple[type[Any], ...]] = {
-    "dataset": (DatasetConfig,),
-    "model": MODELS,
-    "optimizer": (SgdConfig, AdamConfig),
-}
+from hiddenmix.config import GROUPS, Config, UserError, choices, show
 
 _SWEEP = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag)\(.*\)$", re.DOTALL)
 
@@ -31,7 +16,7 @@ _SWEEP = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag)\(.*\)$", re.
 def _all_keys() -> dict[str, Any]:
     """Every key of the configuration with its type."""
     found: dict[str, Any] = dict(get_type_hints(Config))
-    for group, kinds in _GROUPS.items():
+    for group, kinds in GROUPS.items():
         for kind in kinds:
             found |= {f"{group}.{key}": hint for key, hint in get_type_hints(kind).items()}
     return found

@@ -7,22 +7,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields
 from importlib import metadata
+from itertools import chain
 from traceback import walk_tb
-from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from hiddenmix.config import (
-    MODELS,
-    AdamConfig,
-    Config,
-    DatasetConfig,
-    SgdConfig,
-    UserError,
-    allowed,
-    show,
-)
+from hiddenmix.config import GROUPS, Config, UserError, allowed, show
 from hiddenmix.system import keep_freed_memory
 from hiddenmix.terminal.arguments import nearest
 from hiddenmix.terminal.streams import write_any_text
@@ -141,9 +132,8 @@ def _key(text: str) -> str | None:
 
 def _keys(key: str, text: str) -> list[str]:
     """The keys beside `key`: those of its group's class, which the error's `text` names."""
-    nodes: list[type[Any]] = [DatasetConfig, *MODELS, SgdConfig, AdamConfig]
     group = key.split(".", maxsplit=1)[0]
-    for node in nodes:
+    for node in chain.from_iterable(GROUPS.values()):
         if "." in key and re.search(rf"\b{node.__name__}\b", text):
             return [f"{group}.{field.name}" for field in fields(node)]
     return [field.name for field in fields(Config)]

@@ -11,7 +11,7 @@ import torch
 import hiddenmix
 from hiddenmix.config import CnnConfig, Config, DatasetConfig
 from hiddenmix.data import prepare, read
-from hiddenmix.study import attempting
+from hiddenmix.study import attempting, from_python
 from tests.support.commands import ALONE
 
 FAST = [each for each in ALONE if not each.startswith(("epochs", "workers"))] + ["epochs=1"]
@@ -127,3 +127,16 @@ def test_what_cannot_be_loaded_is_refused() -> None:
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(hiddenmix.UserError, match="damaged"):
         hiddenmix.load(cell)
+
+
+def test_commas_sweep_in_keys_that_hold_text_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str | None]] = []
+
+    def note(configs: list[Config], *_: object, **__: object) -> int:
+        asked.append([each.dataset.title for each in configs])
+        raise hiddenmix.UserError("seen")
+
+    monkeypatch.setattr(from_python, "run_command", note)
+    with pytest.raises(hiddenmix.UserError, match="seen"):
+        hiddenmix.run([*FAST, "dataset.title=my set,other"])
+    assert asked == [["my set", "other"]]
