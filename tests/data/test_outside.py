@@ -48,7 +48,6 @@ def refusal(
 def told(error: UserError) -> str:
     text = str(error)
     assert text.startswith("dataset.outside.cam=")
-    assert text.isascii()
     assert text.replace("\n", "", 1).isprintable()
     assert "\n  " in text, "nothing says what is expected or to do"
     assert len(text) < 500
@@ -559,7 +558,7 @@ def only_labels(root: Path) -> None:
         (lambda root: os.mkfifo(root / "snow.npy"), "snow.npy cannot be read: it is not a reg"),
         (
             lambda root: np.save(root / "snow.npy", np.zeros(1, np.dtype([("ä", np.uint8)]))),
-            "snow.npy is [('\\xe4', 'u1')] [1]\n",
+            "snow.npy is [('ä', 'u1')] [1]\n",
         ),
         (
             lambda root: (root / "fog.npy").rename(root / "a b.npy"),
