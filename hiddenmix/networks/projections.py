@@ -1,6 +1,7 @@
 """1x1 convolutions with a stride, where oneDNN's gradient of them is wrong."""
 
 from collections.abc import Callable
+from inspect import unwrap
 from typing import Any
 
 import torch
@@ -53,6 +54,10 @@ class Watch(TorchDispatchMode):
             if strided and not max(padding) and not transposed and weight.shape[1] < _WIDEST_BLOCK:
                 self.exposed.add(weight.shape[1])
         return func(*args, **(kwargs or {}))
+
+
+# Without what torch wraps it in: the first call of that imports torch's compiler, which takes 2.7 s.
+Watch.__torch_dispatch__ = unwrap(Watch.__torch_dispatch__)  # type: ignore[method-assign]
 
 
 class _Picking:

@@ -3,8 +3,7 @@
 from importlib import import_module
 
 try:
-    for name in ("torch._dynamo", "hiddenmix.study.worker"):
-        import_module(name)
+    import_module("hiddenmix.study.worker")
 except Exception as error:
     # Such as of a working folder that is gone, since the command has ended meanwhile. Of this kind of
     # error alone the server says nothing and goes on.

@@ -6,7 +6,7 @@ from torch import nn
 
 from hiddenmix.config.schema import PreactResNet18Config
 from hiddenmix.networks.building import build
-from hiddenmix.networks.projections import mend_projections
+from hiddenmix.networks.projections import Watch, mend_projections
 from hiddenmix.networks.survey import survey
 from hiddenmix.randomness import default_generators
 
@@ -82,3 +82,11 @@ def test_networks_are_built_with_their_narrow_projections_mended() -> None:
     torch.testing.assert_close(
         shortcut(maps), nn.functional.conv2d(maps, shortcut.weight, stride=2)
     )
+
+
+def test_watching_loads_no_compiler() -> None:
+    # torch wraps it, and the first call of the wrapper imports the compiler: 2.7 s of every command.
+    assert not hasattr(Watch.__torch_dispatch__, "__wrapped__")
+    with Watch() as watch:
+        torch.conv2d(torch.ones(1, 2, 4, 4), torch.ones(2, 2, 1, 1), stride=2)
+    assert watch.exposed == {2}
