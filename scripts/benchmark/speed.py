@@ -28,9 +28,9 @@ guarded(lambda: 0)  # the commands' own settings of OpenMP and malloc, which com
 
 import torch
 from contestants import Bench, Steps, contestants, make_bench
+from counting import operations_and_bytes
 from rich.console import Console
 from tables import markdown, tables
-from torch import Tensor, nn
 
 from hiddenmix import evaluation
 from hiddenmix.config import Config, SgdConfig
@@ -91,33 +91,8 @@ def goals(seconds: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
 
 
 def on_paper(bench: Bench) -> dict[str, float]:
-    """Operations and bytes of a step, this device's measured rates, and the time that they imply.
-
-    A convolution or linear layer of M multiply-additions costs 2 M operations forward and 4 M
-    backward, the first one, whose input needs no gradient, 2 M. Bytes: each module's output is
-    written and read forward, its gradient likewise, and it is read once more backward: five passes.
-    """
-    network = bench.network()
-    found = {"operations": 0.0, "bytes": 0.0}
-    first = True
-
-    def count(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal first
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            terms = output.numel() * module.weight[0].numel()
-            found["operations"] += terms * (4 if first else 6)
-            first = False
-        found["bytes"] += 5 * output.nbytes
-
-    leaves = [module for module in network.modules() if not list(module.children())]
-    handles = [
-        leaf.register_forward_hook(count) for leaf in leaves if not isinstance(leaf, nn.Flatten)
-    ]
-    with torch.no_grad():
-        network(torch.zeros(bench.batch, *bench.shape))
-    for handle in handles:
-        handle.remove()
-    found |= _rates(bench)
+    """Operations and bytes of a step, this device's measured rates, and the time that they imply."""
+    found = operations_and_bytes(bench) | _rates(bench)
     found["compute_seconds"] = found["operations"] / found["operations_per_second"]
     found["memory_seconds"] = found["bytes"] / found["bytes_per_second"]
     found["floor_seconds"] = max(found["compute_seconds"], found["memory_seconds"])

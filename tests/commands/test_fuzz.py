@@ -124,7 +124,7 @@ def outcome(arguments: list[str]) -> Config | None:
     return None
 
 
-@settings(max_examples=MORE or 150, **ENDLESS)
+@settings(max_examples=MORE or 75, **ENDLESS)
 @example(["seed=" + "9" * 5000])
 @example(["layer=" + "[" * 300 + "]" * 300])
 @example(["dataset.title=\ud800"])
@@ -163,7 +163,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=MORE or 200, **ENDLESS)
+@settings(max_examples=MORE or 100, **ENDLESS)
 @given(st.sampled_from(KEYS), json_values)
 def test_any_stored_configuration_is_read_or_refused(key: str, value: Any) -> None:
     """As result.json may hold it, damaged or edited."""
@@ -214,7 +214,7 @@ def test_any_accepted_values_train_or_fail_clearly(
 ) -> None:
     run: Command = command(tmp_path, monkeypatch, capsys)
 
-    @settings(max_examples=MORE or 15, **ENDLESS)
+    @settings(max_examples=MORE or 8, **ENDLESS)
     @given(small)
     def trains(chosen: dict[str, Any]) -> None:
         arguments = [f"{key}={str(value).lower()}" for key, value in chosen.items()]

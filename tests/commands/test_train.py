@@ -266,11 +266,11 @@ def test_shell_completion_offers_keys_and_choices(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_digits_reaches_95_percent_in_every_setting(tmp_path: Path) -> None:
     """In a quarter of the default's epochs, with one seed."""
-    sweep = ("-m", "layer=none,input,conv1,conv3", "mode=siamese,triplet")
+    sweep = ("-m", "layer=none,input,conv1", "mode=siamese,triplet")
     done = run(tmp_path, *sweep, "epochs=8", "repeats=1")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "outputs/default/summary.csv")
-    assert len(table) == 7
+    assert len(table) == 5
     assert (table["accuracy_mean"] >= 0.95).all(), table[["layer", "mode", "accuracy_mean"]]
 
 

@@ -19,6 +19,7 @@ from hiddenmix.report.statistics import holm
 from hiddenmix.report.two_way import two_way
 from hiddenmix.report.verdict import spoken, told
 from hiddenmix.report.writing import write_report
+from tests.support.commands import unrendered
 from tests.support.made_study import (
     made_result,
     make_study,
@@ -30,6 +31,11 @@ from tests.support.made_study import (
 
 Setting = tuple[str, str | None, float | None]
 PLAIN: Setting = ("none", None, None)
+
+
+@pytest.fixture(autouse=True)
+def _unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    unrendered(monkeypatch)
 
 
 def grid(*layers: str, alphas: tuple[float, ...] = (1.0,)) -> list[Setting]:

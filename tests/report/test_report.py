@@ -23,12 +23,18 @@ from hiddenmix.report.results import read_study
 from hiddenmix.report.tables import outcome
 from hiddenmix.report.terminal_table import terminal_table
 from hiddenmix.report.writing import write_report, write_summary
+from tests.support.commands import unrendered
 from tests.support.made_study import cell_id, made_result, make_study, setting_key, write_cell
 
 DOCUMENTED = "dataset,model,layer,mode,alpha,n,accuracy_mean,accuracy_low,accuracy_high,"
 DOCUMENTED += "gain_mean,gain_low,gain_high,p_value"
 
 Gain = Callable[[str, str | None, float | None], float]
+
+
+@pytest.fixture(autouse=True)
+def _unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    unrendered(monkeypatch)
 
 
 def _table(folder: Path) -> Any:

@@ -27,7 +27,9 @@ def benchmark(*arguments: str) -> str:
 
 
 @pytest.mark.slow
-def test_the_benchmark_measures_every_contestant(tmp_path: Path) -> None:
+def test_the_benchmark_measures_every_contestant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "numbers.json"
     sweep = ["--sweep", "layer=input,conv1", "epochs=1", "repeats=1", "baseline=false"]
     shown = benchmark(
@@ -46,22 +48,19 @@ def test_the_benchmark_measures_every_contestant(tmp_path: Path) -> None:
     assert 0 < found["sweep"]["parts"]["training steps"] < found["sweep"]["seconds"]
     assert found["decode"]["files"] == 120
     assert all(one["peak"] >= one["before"] > one["data"] for one in found["memory"].values())
-    text = benchmark("speed", "--markdown", str(file))
+    monkeypatch.syspath_prepend(str(BENCHMARK))
+    text = importlib.import_module("tables").markdown(found)
     assert "| trainer, triplet, lam=sample |" in text
     assert "**Memory**" in text
 
 
-def test_the_operations_on_paper_are_those_of_a_hand_count() -> None:
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import speed, torch\n"
-        "bench = speed.make_bench('cnn', 2, torch.device('cpu'), 2)\n"
-        "print(speed.on_paper(bench)['operations'])"
-    )
-    command = [sys.executable, "-c", code, str(BENCHMARK)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+def test_the_operations_on_paper_are_those_of_a_hand_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARK))
+    counting, contestants = map(importlib.import_module, ("counting", "contestants"))
+    bench = contestants.make_bench("cnn", 2, torch.device("cpu"), 2)
     first = 32 * 32 * 32 * 27 * 4
     others = 6 * (64 * 16 * 16 * 288 + 128 * 8 * 8 * 576 + 2048 * 256 + 256 * 10)
-    assert float(done.stdout) == 2 * (first + others)
+    assert counting.operations_and_bytes(bench)["operations"] == 2 * (first + others)
 
 
 @pytest.mark.parametrize("mode", ["siamese", "triplet"])

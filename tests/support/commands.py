@@ -45,8 +45,9 @@ Command = Callable[..., Ended]
 
 
 def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Command:
-    """`hiddenmix.train` in this process, run in `folder`."""
+    """`hiddenmix.train` in this process, run in `folder`. The figures of its reports are empty files."""
     monkeypatch.chdir(folder)
+    unrendered(monkeypatch)
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["hiddenmix-train", *arguments])
@@ -65,6 +66,11 @@ def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Comma
         return Ended(left.value.code, said.out, said.err)
 
     return run
+
+
+def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports whose figures are made and not rendered, which takes longer than all else in them."""
+    monkeypatch.setattr("hiddenmix.report.drawing.Drawing.save", lambda *_: b"")
 
 
 @contextmanager
