@@ -197,8 +197,11 @@ def standard_error(
 
     - MS_i < MS_r: the images seem to have no effect of their own; their variance counts as 0, not
       as less, so that the error is never smaller than that over the seeds alone.
-    - MS_s < MS_r stays as it is: raising it to MS_r makes intervals of few seeds far too wide
-      (coverage of 99.9 % at n = 3), and the interval over seeds alone guards against a small one.
+    - MS_s < MS_r stays as it is in the error: raising it to MS_r makes intervals of few seeds far too
+      wide (coverage of 99.9 % at n = 3), and the interval over seeds alone guards against a small one.
+      In the degrees it counts as (1 - 1 / n) MS_r, near its least expected value: where it came out
+      small by chance, few degrees would seem many, just where the error is too small. All of MS_r
+      would be too much for three seeds (coverage of 97.4 %).
     - The degrees are at least those of the smaller factor. A combination with a minus can come
       near 0, and Satterthwaite's formula with it, and then the quantiles have no bound.
     - MS_s = 0 (every seed has the same mean: a coarse test set) counts as MS_r, its least expected
@@ -206,8 +209,9 @@ def standard_error(
     """
     seeds, images, rest = (np.asarray(each, dtype=np.float64) for each in (seeds, images, rest))
     seeds = np.where(seeds > 0, seeds, rest)
-    combined = seeds + np.maximum(images - rest, 0)
-    products = seeds**2 / (rows - 1) + images**2 / (columns - 1)
+    beyond = np.maximum(images - rest, 0)
+    least = np.maximum(seeds, (1 - 1 / rows) * rest)
+    products = least**2 / (rows - 1) + images**2 / (columns - 1)
     products = products + rest**2 / ((rows - 1) * (columns - 1))
-    degrees = np.maximum(combined**2 / products, min(rows, columns) - 1)
-    return np.sqrt(combined / (rows * columns)), degrees
+    degrees = np.maximum((least + beyond) ** 2 / products, min(rows, columns) - 1)
+    return np.sqrt((seeds + beyond) / (rows * columns)), degrees
