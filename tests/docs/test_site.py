@@ -1,0 +1,89 @@
+"""The site is built strictly and asks for nothing from elsewhere; links lead somewhere."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import PAGES, ROOT, prose
+
+LINKING = [*PAGES, ROOT / "CHANGELOG.md"]
+
+
+def anchors(page: Path) -> set[str]:
+    """What the headings of `page` are called in links, as far as they have no marks."""
+    titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: page.stem)
+def test_links_lead_to_what_is_there(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        there = page.parent / path if path else page
+        assert there.is_file(), f"{page.name}: {target}"
+        if anchor:
+            assert anchor in anchors(there), f"{page.name}: {target}"
+
+
+def test_the_readme_is_short_and_leads_to_every_page_for_users() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 120
+    looked_up = {"api", "networks"}  # from the pages that speak of them
+    for page in PAGES[1:]:
+        assert f"(docs/{page.name})" in text or page.stem in looked_up, page.name
+
+
+def test_versions_and_dates_agree() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    cited = (ROOT / "CITATION.cff").read_text()
+    [newest, *_] = re.findall(
+        r"^## (\d\S*) – (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+    assert newest[0] == version
+    assert f"\nversion: {version}\ndate-released: {newest[1]}\n" in cited
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    for package in ("mkdocs", "material", "mkdocstrings"):
+        pytest.importorskip(package)
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [ROOT / "scripts/docs", "--site-dir", folder, "--quiet"],
+        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_the_site_is_whole_and_asks_for_nothing_from_elsewhere(site: Path) -> None:
+    pages = {path.stem: path.read_text() for path in site.glob("*.html")}
+    assert {page.stem for page in PAGES[1:]} <= pages.keys()
+    for name, text in pages.items():
+        asked = re.findall(r"<(?:script|img|iframe|source)[^>]*\ssrc=\"?([^\s\">]+)", text)
+        asked += re.findall(r"<link[^>]*\shref=\"?([^\s\">]+)", text)
+        assert asked
+        assert [each for each in asked if re.match(r"(https?:)?//", each)] == [], name
+    assert (site / "search/search_index.js").is_file()
+    assert (site / "outputs/paper_small/report.html").is_file()
+
+
+def test_the_site_has_the_rooms_drawn_and_the_library_described(site: Path) -> None:
+    import hiddenmix
+
+    architecture = (site / "architecture.html").read_text()
+    rooms = [path.parent.name for path in (ROOT / "hiddenmix").glob("*/__init__.py")]
+    for name in (*rooms, "randomness", "commands"):
+        assert re.search(rf"<rect [^>]*/><text [^>]*>{name}</text>", architecture), name
+    assert "flowchart TD" not in architecture
+    described = set(re.findall(r'id="(hiddenmix\.[\w.]+)"', (site / "api.html").read_text()))
+    assert {f"hiddenmix.{name}" for name in hiddenmix.__all__ if name != "__version__"} <= described
