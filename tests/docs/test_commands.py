@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hiddenmix import evaluate, layers
+from hiddenmix import evaluate, layers, networks
 from hiddenmix.config import (
     MODELS,
     AdamConfig,
@@ -19,7 +19,6 @@ from hiddenmix.config import (
     check_meaning,
     configurations,
 )
-from hiddenmix.networks import reasons, survey_of
 from hiddenmix.report import __main__ as report
 from hiddenmix.terminal import as_hydra_reads
 from tests.docs.pages import PAGES, ROOT, blocks, commands, spans
@@ -135,10 +134,17 @@ def test_the_lists_of_layers_are_what_is_printed(
     [whole, part, *_] = [block.text for block in blocks(page) if block.language == "text"]
     [asked, *_] = [each[3:] for each in commands(page) if each[2] == "hiddenmix.layers"]
     monkeypatch.setattr(sys, "argv", ["layers", *asked])
+    surveyed: list[networks.Survey] = []
+    survey_of = networks.survey_of
+
+    def noted(*given: Any, **options: Any) -> networks.Survey:
+        surveyed.append(survey_of(*given, **options))
+        return surveyed[0]
+
+    monkeypatch.setattr(networks, "survey_of", noted)
     assert layers.main() == 0
     assert capsys.readouterr().out.split() == whole.split()
-    [config] = configurations(asked)
-    against = reasons(survey_of(config.model, (3, 32, 32), 10).layers)
+    against = networks.reasons(surveyed[0].layers)
     lines = [line.split("  ") for line in part.splitlines()[2:]]
     assert len(lines) == 5
     for name, *_, reason in lines:
