@@ -33,11 +33,11 @@ def spans(page: Path) -> list[str]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The command lines of `page` as arguments: those of its sh blocks, and whole ones in its prose."""
+    """The command lines of `page` as arguments: those of its shell blocks, and whole ones in its prose."""
     lines = [
         line
         for block in blocks(page)
-        if block.language == "sh"
+        if block.language in ("sh", "bash")
         for line in block.text.replace("\\\n", " ").splitlines()
     ]
     lines += [
