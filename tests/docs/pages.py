@@ -33,7 +33,7 @@ def spans(page: Path) -> list[str]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The command lines of `page` as arguments: those of its shell blocks, and whole ones in its prose."""
+    """The command lines of `page` as arguments: in its shell blocks, and whole ones in its prose."""
     lines = [
         line
         for block in blocks(page)
