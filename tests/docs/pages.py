@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
+OURS = "python -m hiddenmix"
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -34,15 +36,14 @@ def spans(page: Path) -> list[str]:
 
 def commands(page: Path) -> list[list[str]]:
     """The command lines of `page` as arguments: in its shell blocks, and whole ones in its prose."""
-    lines = [
-        line
-        for block in blocks(page)
-        if block.language in ("sh", "bash")
-        for line in block.text.replace("\\\n", " ").splitlines()
-    ]
-    lines += [
-        each for each in spans(page) if each.startswith("python -m hiddenmix.") and "<" not in each
-    ]
+    lines = []
+    for block in blocks(page):
+        whole = block.text.replace("\\\n", " ").splitlines()
+        if block.language in ("sh", "bash"):
+            lines += whole
+        elif not block.language:  # what a terminal shows
+            lines += [each for line in whole if (each := line.removeprefix("$ ")).startswith(OURS)]
+    lines += [each for each in spans(page) if each.startswith(OURS) and "<" not in each]
     return [found for line in lines for found in split(line)]
 
 
