@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import hiddenmix
 from tests.docs.pages import PAGES, ROOT, prose
 
 LINKING = [*PAGES, ROOT / "CHANGELOG.md"]
@@ -48,23 +49,10 @@ def test_versions_and_dates_agree() -> None:
     assert f"\nversion: {version}\ndate-released: {newest[1]}\n" in cited
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def test_the_site_is_whole_and_asks_for_nothing_from_elsewhere(tmp_path: Path) -> None:
     for package in ("mkdocs", "material", "mkdocstrings"):
         pytest.importorskip(package)
-    folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [ROOT / "scripts/docs", "--site-dir", folder, "--quiet"],
-        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
-
-
-def test_the_site_is_whole_and_asks_for_nothing_from_elsewhere(site: Path) -> None:
+    site = build(tmp_path / "site")
     pages = {path.stem: path.read_text() for path in site.glob("*.html")}
     assert {page.stem for page in PAGES[1:]} <= pages.keys()
     for name, text in pages.items():
@@ -74,17 +62,33 @@ def test_the_site_is_whole_and_asks_for_nothing_from_elsewhere(site: Path) -> No
         assert [each for each in asked if re.match(r"(https?:)?//", each)] == [], name
     assert (site / "search/search_index.js").is_file()
     assert (site / "outputs/paper_small/report.html").is_file()
+    check_drawing(pages["architecture"])
+    check_library(pages["api"])
 
 
-def test_the_site_has_the_rooms_drawn_and_the_library_described(site: Path) -> None:
-    import hiddenmix
+def build(folder: Path) -> Path:
+    """The site, built in `folder`."""
+    done = subprocess.run(
+        [ROOT / "scripts/docs", "--site-dir", folder, "--quiet"],
+        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(folder.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
 
-    architecture = (site / "architecture.html").read_text()
+
+def check_drawing(page: str) -> None:
+    """The rooms are drawn, which their Mermaid text is not without a network."""
     rooms = [path.parent.name for path in (ROOT / "hiddenmix").glob("*/__init__.py")]
     for name in (*rooms, "randomness", "commands"):
-        assert re.search(rf"<rect [^>]*/><text [^>]*>{name}</text>", architecture), name
-    assert "flowchart TD" not in architecture
-    page = (site / "api.html").read_text()
+        assert re.search(rf"<rect [^>]*/><text [^>]*>{name}</text>", page), name
+    assert "flowchart TD" not in page
+
+
+def check_library(page: str) -> None:
+    """All names of the library are described, none by a file of the same name."""
     described = {name.rpartition(".")[2] for name in re.findall(r'id="(hiddenmix\.[\w.]+)"', page)}
     assert set(hiddenmix.__all__) - {"__version__"} <= described
-    assert "doc-module" not in page  # a file of the same name in the place of the function
+    assert "doc-module" not in page
