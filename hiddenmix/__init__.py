@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from hiddenmix.report import results
     from hiddenmix.study import load, run
 
+    __version__: str
+
 __all__ = [
     "Draw",
     "UserError",
@@ -56,8 +58,6 @@ _ROOMS = {
 }
 """Where a name lies that is not of the room `mixing`."""
 
-__version__ = "0.1.0"
-
 
 def __dir__() -> list[str]:
     return __all__
@@ -66,6 +66,10 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'hiddenmix' has no attribute {name!r}")
+    if name == "__version__":  # it stands in pyproject.toml
+        from importlib import metadata
+
+        return metadata.version("hiddenmix")
     from importlib import import_module
 
     room = _ROOMS.get(name, "mixing")

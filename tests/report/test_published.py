@@ -1,4 +1,4 @@
-"""What the README quotes of the published reports is what they say."""
+"""What README.md and docs/ quote of the published reports is what they say."""
 
 import json
 import re
@@ -16,14 +16,23 @@ def words(text: str) -> str:
     return " ".join(re.sub(r"^[>\s]*-? ", " ", text, flags=re.MULTILINE).replace("`", "").split())
 
 
-@pytest.mark.parametrize("name", ["first_command", "paper_small"])
-def test_the_readme_quotes_the_published_verdict(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "page"), [("first_command", "README.md"), ("paper_small", "docs/reports.md")]
+)
+def test_a_page_quotes_the_published_verdict(name: str, page: str) -> None:
     question = json.loads((REPORTS / name / "verdict.json").read_text())["questions"][0]
-    readme = words((ROOT / "README.md").read_text().replace("**", ""))
-    assert question["sentence"] in readme
+    assert question["sentence"] in words((ROOT / page).read_text().replace("**", ""))
     assert question["sentence"] in words(
         (REPORTS / name / "report.md").read_text().replace("**", "")
     )
+
+
+def test_the_first_page_quotes_the_first_command() -> None:
+    question = json.loads((REPORTS / "first_command" / "verdict.json").read_text())["questions"][0]
+    page = words((ROOT / "docs/index.md").read_text().replace("**", ""))
+    assert question["sentence"].partition(" How sure")[0] in page
+    assert "a verdict needs at least 6 seeds" in page
+    assert "Why undecided: a verdict needs at least 6 seeds" in question["sentence"]
 
 
 @pytest.mark.parametrize("name", ["first_command", "paper_small"])
