@@ -51,10 +51,13 @@ def terminal_verdicts(questions: Sequence[Question], margin: float) -> Group:
         parts.append(answers_table([answer_row(question, margin) for question in questions]))
     for question in questions:
         verdict, *rest = told(question, margin, markdown=False)
-        parts.append(Text(verdict, style="bold"))
-        if question.what == CLEAN:
-            parts += [_Indented(text) for text in rest]
+        parts.append(terminal_answer(verdict, rest if question.what == CLEAN else ()))
     return Group(*parts)
+
+
+def terminal_answer(verdict: str, rest: Sequence[str]) -> Group:
+    """A verdict, and indented below it what is to be said of it."""
+    return Group(Text(verdict, style="bold"), *(_Indented(text) for text in rest))
 
 
 class _Indented:
