@@ -20,7 +20,7 @@ from hiddenmix.report.decision import what_would_decide, word
 from hiddenmix.report.questions import Question, compare
 from hiddenmix.report.results import read_study
 from hiddenmix.report.tables import escaped, mean_text, points
-from hiddenmix.report.terminal_table import answers_table, terminal_answer
+from hiddenmix.report.terminal_table import WIDTH, answers_table, terminal_answer, wide
 from hiddenmix.report.verdict import asked, certainty, word_text
 
 
@@ -245,14 +245,17 @@ def side_rows(tuned: Tuned) -> list[dict[str, str]]:
     return rows
 
 
-def terminal_tuned(tuned: Tuned) -> RenderableType:
-    """The two settings and the answers for a rich console."""
-    table = answers_table(side_rows(tuned), keep=["side"])
+def terminal_tuned(tuned: Tuned, width: int = WIDTH) -> RenderableType:
+    """The two settings and the answers for a rich console of `width` columns."""
+    rows, key = side_rows(tuned), "side"
+    if wide(rows, list(rows[0])) > width:  # one below the other, each side a column
+        names = [name for name in rows[0] if name != key]
+        rows = [{key: name, **{row[key]: row[name] for row in rows}} for name in names]
     answers = []
     for question in tuned.questions:
         verdict, *rest = told_tuned(tuned, question)
         answers.append(terminal_answer(verdict, rest if question.what == CLEAN else ()))
-    return Group(table, *answers)
+    return Group(answers_table(rows, keep=[key]), *answers)
 
 
 def tuned_json(tuned: Tuned) -> dict[str, Any]:

@@ -258,7 +258,7 @@ class _Search:
             margin=self.base.margin / 100,
         )
         tuned = report.compare_tuned(tuning)
-        console.print(report.terminal_tuned(tuned))
+        console.print(report.terminal_tuned(tuned, console.width))
         if warning := report.former_looks(tuned):
             _say(console, warning)
         with study_locked(self.study):
