@@ -53,13 +53,13 @@ def expand_jobs(jobs: Sequence[list[str]], sweep: DictConfig, compose: Compose) 
     return expanded
 
 
-def refuse_grid(config: DictConfig) -> None:
+def refuse_grid(config: DictConfig, advice: str = "add -m to train all of it") -> None:
     """Raise `UserError` where one run is asked for, and an experiment file brings a grid."""
     if grid := _params(config):
         text = ", ".join(f"{key}={value}" for key, value in grid.items())
         raise UserError(
             f"the experiment file has a grid, of which one run takes nothing: {show(text)}\n"
-            "  add -m to train all of it"
+            f"  {advice}"
         )
 
 
@@ -93,7 +93,7 @@ def compose_each(jobs: Sequence[list[str]], composed: Compositions | None = None
     def compose_alone(job: list[str]) -> DictConfig:
         with _composer() as compose_one:
             config = compose_one(job)
-        refuse_grid(config)
+        refuse_grid(config, "use a file without hydra.sweeper.params here")
         return config
 
     return compose_jobs(jobs, compose_alone, composed)

@@ -190,12 +190,12 @@ class _Search:
         return replace(config, evaluation="clean")
 
     def _announce(self, display: Display, left: int) -> None:
-        base, many = self.base, self.request.trials
-        own = seeds(base)
+        many, repeats = self.request.trials, self.base.repeats
         display.say(
             f"study {self.study}, tuning {self.name}: {many} trials at a hidden layer and {many} of "
             f"mixing images, {left} of them to be made on {device_name(self.device)}; each by its "
-            f"accuracy on {self.held:,} training images held out, mean over {len(own)} seeds"
+            f"accuracy on {self.held:,} training images held out, mean over {repeats} "
+            f"seed{'s' * (repeats > 1)}"
         )
         for key, each in self.request.space.items():
             display.say(f"  searched: {key}={each}")

@@ -185,6 +185,7 @@ def test_networks_that_fail_are_named_and_tried_again(
         (["baseline=false"], "baseline means nothing for a tuning"),
         (["dataset.validation=0"], "dataset.validation=0.0 is not allowed\n  allowed: above 0"),
         (["repeats=auto"], "repeats=auto is not allowed"),
+        (["experiment=paper"], "use a file without hydra.sweeper.params"),
         (
             ["layer=conv1", "mode=siamese", "alpha=1", "optimizer.lr=0.1"],
             "nothing is left to tune",

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from hiddenmix.config import Choice, Range, Space, UserError
+from hiddenmix.report import Trial
+from hiddenmix.study.tuning import choose
 from hiddenmix.study.tuning_trials import SideTrials, storage
 
 SPACE: Space = {"layer": Choice(("conv1", "conv2")), "alpha": Range(0.1, 4.0, log=True)}
@@ -109,6 +111,32 @@ def test_a_place_draws_the_same_values_however_the_search_was_interrupted(
             process = Process(tmp_path / "parts", own)
             assert [process.make(4) for _ in made] == made
     assert len({str(each) for each in at_once}) == 4
+
+
+def test_a_setting_below_the_median_after_as_many_seeds_is_stopped(
+    tmp_path: Path, stack: ExitStack
+) -> None:
+    process = Process(tmp_path, stack)
+    for value in (0.5, 0.6, 0.7, 0.8, 0.9):
+        assert process.make(7, value) is not None
+    with ExitStack() as holds:
+        claims = [process.trials.claim(7, holds) for _ in range(2)]
+        for claim, value, stops in zip(claims, (0.69, 0.71), (True, False), strict=True):
+            assert claim is not None
+            assert process.trials.report(claim, [value]) is stops
+            process.trials.end(claim, "stopped" if stops else "complete", [value])
+    found = process.trials.trials(7)
+    assert [each.state for each in found] == [*["complete"] * 5, "stopped", "complete"]
+    assert found[5].validation == (0.69,)
+
+
+def test_the_choice_is_the_best_complete_trial_and_of_equal_ones_the_first() -> None:
+    means = [("stopped", 0.9), ("complete", 0.7), ("complete", 0.8), ("complete", 0.8)]
+    trials = [Trial(place, {}, state, (mean,)) for place, (state, mean) in enumerate(means)]
+    chosen = choose(trials)
+    assert chosen is not None
+    assert chosen.place == 2
+    assert choose(trials[:1]) is None
 
 
 def test_a_small_space_is_tried_once_each(tmp_path: Path, stack: ExitStack) -> None:
