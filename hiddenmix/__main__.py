@@ -7,6 +7,7 @@ from hiddenmix.terminal import VERSION
 COMMANDS = f"""{VERSION}: where in a network does mixup help?
   python -m hiddenmix.train layer=conv1 mode=triplet    train a setting beside its baselines; -m sweeps
   python -m hiddenmix.layers model=cnn                  the layers at which a network can be mixed
+  python -m hiddenmix.tune trials=20                    tune hidden layers and image mixup, compare both
   python -m hiddenmix.report outputs/<study>            a study's verdict, tables and figures
   python -m hiddenmix.evaluate outputs/<study>          add shifted and adversarial tests to a study
 Each of them explains itself with --help."""

@@ -25,7 +25,15 @@ from hiddenmix.config.schema import (
     seeds,
     show,
 )
-from hiddenmix.config.sweeps import compose_jobs, configurations, expand_jobs, refuse_grid
+from hiddenmix.config.space import Choice, Range, Space, read_space, without_log
+from hiddenmix.config.sweeps import (
+    Compositions,
+    compose_each,
+    compose_jobs,
+    configurations,
+    expand_jobs,
+    refuse_grid,
+)
 
 __all__ = [
     "DATASETS",
@@ -33,7 +41,9 @@ __all__ = [
     "MODELS",
     "MODES",
     "AdamConfig",
+    "Choice",
     "CnnConfig",
+    "Compositions",
     "Config",
     "ConfigError",
     "DatasetConfig",
@@ -41,7 +51,9 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "PreactResNet18Config",
+    "Range",
     "SgdConfig",
+    "Space",
     "TimmConfig",
     "TorchvisionConfig",
     "UserError",
@@ -49,6 +61,7 @@ __all__ = [
     "check",
     "check_meaning",
     "choices",
+    "compose_each",
     "compose_jobs",
     "config_folder",
     "configurations",
@@ -56,10 +69,12 @@ __all__ = [
     "from_hydra",
     "from_plain",
     "layers",
+    "read_space",
     "refuse_grid",
     "register",
     "seeds",
     "show",
     "source_digest",
     "with_digests",
+    "without_log",
 ]

@@ -1,14 +1,16 @@
 """The jobs of a Hydra sweep, each as a checked configuration."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import fields
 from itertools import product
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from hiddenmix.config.composition import config_folder, from_hydra, register
+from hiddenmix.config.composition import GROUPS, config_folder, from_hydra, register
 from hiddenmix.config.schema import Config, UserError, show
 
 _VALUES = {field.name for field in fields(Config)} - {"dataset", "model", "optimizer"}
@@ -16,6 +18,9 @@ _VALUES = {field.name for field in fields(Config)} - {"dataset", "model", "optim
 
 Compose = Callable[[list[str]], DictConfig]
 """Composes the configuration of one job from its overrides."""
+
+Compositions = dict[tuple[str, ...], DictConfig]
+"""Configurations that were composed, by those overrides that are no plain values."""
 
 
 def expand_jobs(jobs: Sequence[list[str]], sweep: DictConfig, compose: Compose) -> list[list[str]]:
@@ -48,13 +53,13 @@ def expand_jobs(jobs: Sequence[list[str]], sweep: DictConfig, compose: Compose) 
     return expanded
 
 
-def refuse_grid(config: DictConfig) -> None:
+def refuse_grid(config: DictConfig, advice: str = "add -m to train all of it") -> None:
     """Raise `UserError` where one run is asked for, and an experiment file brings a grid."""
     if grid := _params(config):
         text = ", ".join(f"{key}={value}" for key, value in grid.items())
         raise UserError(
             f"the experiment file has a grid, of which one run takes nothing: {show(text)}\n"
-            "  add -m to train all of it"
+            f"  {advice}"
         )
 
 
@@ -63,29 +68,48 @@ def configurations(overrides: list[str]) -> list[Config]:
 
     Raises `UserError`, and what Hydra and OmegaConf raise. Hydra's state is left as it was.
     """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    with _composer() as compose_one:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        values = [
+            _values(each.get_key_element(), text.partition("=")[2])
+            if each.is_sweep_override()
+            else [text]
+            for text, each in zip(overrides, parsed, strict=True)
+        ]
+        jobs = [list(each) for each in product(*values)]
+        whole = expand_jobs(jobs, OmegaConf.create(), compose_one)
+        return compose_jobs(whole, compose_one)
+
+
+def compose_each(jobs: Sequence[list[str]], composed: Compositions | None = None) -> list[Config]:
+    """The checked configuration of each of `jobs`, whose overrides give every key one value.
+
+    `composed` keeps what was composed for the next call. Raises `UserError`, also for an experiment file
+    with a grid, and what Hydra and OmegaConf raise. Hydra's state is left as it was.
+    """
+
+    def compose_alone(job: list[str]) -> DictConfig:
+        with _composer() as compose_one:
+            config = compose_one(job)
+        refuse_grid(config, "use a file without hydra.sweeper.params here")
+        return config
+
+    return compose_jobs(jobs, compose_alone, composed)
+
+
+@contextmanager
+def _composer() -> Iterator[Compose]:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
 
     register()
     held = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
-
-    def compose_one(job: list[str]) -> DictConfig:
-        return compose("config", overrides=job, return_hydra_config=True)
-
     try:
         with initialize_config_dir(str(config_folder().absolute()), version_base="1.3"):
-            parsed = OverridesParser.create().parse_overrides(overrides)
-            values = [
-                _values(each.get_key_element(), text.partition("=")[2])
-                if each.is_sweep_override()
-                else [text]
-                for text, each in zip(overrides, parsed, strict=True)
-            ]
-            jobs = [list(each) for each in product(*values)]
-            whole = expand_jobs(jobs, OmegaConf.create(), compose_one)
-            return compose_jobs(whole, compose_one)
+            yield lambda job: compose("config", overrides=job, return_hydra_config=True)
     finally:
         GlobalHydra.instance().hydra = held
 
@@ -109,27 +133,27 @@ def _values(key: str, text: str) -> list[str]:
     return [f"{key}={each}" for each in override.sweep_string_iterator()]
 
 
-def compose_jobs(jobs: Sequence[list[str]], compose: Compose) -> list[Config]:
+def compose_jobs(
+    jobs: Sequence[list[str]], compose: Compose, composed: Compositions | None = None
+) -> list[Config]:
     """The configurations of a sweep's jobs. Composing takes Hydra 50 ms, ten times as long as setting
-    a value, so jobs that differ in plain values alone share one composition."""
+    a value, so jobs that differ in plain values alone share one composition; those in `composed`
+    serve too."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import OverrideType
 
     parser = OverridesParser.create()
-    composed: dict[tuple[str, ...], DictConfig] = {}
+    found: Compositions = {} if composed is None else composed
 
     def one(job: list[str]) -> DictConfig:
         overrides = parser.parse_overrides(job)
-        plain = [
-            each.key_or_group in _VALUES
-            and each.package is None
-            and each.type is OverrideType.CHANGE
-            for each in overrides
-        ]
+        plain = [_is_plain(each) for each in overrides]
         rest = tuple(text for text, is_plain in zip(job, plain, strict=True) if not is_plain)
-        if rest not in composed:
-            composed[rest] = compose(list(rest))
-        config = deepcopy(composed[rest])
+        if rest not in found:
+            bare = compose(list(rest))
+            with read_write(bare), open_dict(bare):
+                bare.pop("hydra", None)  # most of what would be copied below
+            found[rest] = bare
+        config = deepcopy(found[rest])
         try:
             for each, is_plain in zip(overrides, plain, strict=True):
                 if is_plain:
@@ -139,3 +163,12 @@ def compose_jobs(jobs: Sequence[list[str]], compose: Compose) -> list[Config]:
         return config
 
     return [from_hydra(one(job)) for job in jobs]
+
+
+def _is_plain(override: Any) -> bool:
+    """Whether an override sets a value, which no other part of the composition depends on."""
+    from hydra.core.override_parser.types import OverrideType
+
+    group, dot, _ = override.key_or_group.partition(".")
+    value = override.key_or_group in _VALUES or (dot and group in GROUPS)
+    return bool(value) and override.package is None and override.type is OverrideType.CHANGE

@@ -7,20 +7,39 @@ from hiddenmix.report.looks import record_looks
 from hiddenmix.report.results import Study, read_curve, read_study
 from hiddenmix.report.sequential import looks
 from hiddenmix.report.terminal_table import terminal_table, terminal_verdicts
+from hiddenmix.report.tuned import (
+    Side,
+    Trial,
+    Tuned,
+    Tuning,
+    compare_tuned,
+    setting_text,
+    terminal_tuned,
+)
+from hiddenmix.report.tuned_writing import former_looks, write_tuned
 from hiddenmix.report.writing import write_report, write_summary
 
 __all__ = [
+    "Side",
     "Study",
+    "Trial",
+    "Tuned",
+    "Tuning",
+    "compare_tuned",
     "find",
+    "former_looks",
     "image_mixing",
     "looks",
     "read_curve",
     "read_study",
     "record_looks",
     "results",
+    "setting_text",
     "settings_table",
     "terminal_table",
+    "terminal_tuned",
     "terminal_verdicts",
     "write_report",
     "write_summary",
+    "write_tuned",
 ]

@@ -7,7 +7,18 @@ from typing import Any
 import pandas as pd
 
 LEFT = (
-    *("study", "data", "network", "layer", "mode", "differs in", "question", "on", "verdict"),
+    *(
+        "study",
+        "side",
+        "data",
+        "network",
+        "layer",
+        "mode",
+        "differs in",
+        "question",
+        "on",
+        "verdict",
+    ),
     *("factor", "level", "against"),
 )
 """Columns of text, aligned to the left."""

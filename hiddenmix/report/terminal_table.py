@@ -27,7 +27,7 @@ def terminal_table(table: pd.DataFrame, width: int = WIDTH) -> Table:
     rows = [identity(row) | outcome(row) for _, row in table.iterrows()]
     names = [name for name in columns(rows) if name != _DROPPED[0]]
     for dropped in _DROPPED[1:]:
-        if _wide(rows, names) > width:
+        if wide(rows, names) > width:
             names = [name for name in names if name != dropped]
     images = image_mixing(table.loc[table["layer"] != PLAIN, "variant"])
     heading = f"accuracy, and gain over {images} of as many images, paired by seed"
@@ -51,10 +51,13 @@ def terminal_verdicts(questions: Sequence[Question], margin: float) -> Group:
         parts.append(answers_table([answer_row(question, margin) for question in questions]))
     for question in questions:
         verdict, *rest = told(question, margin, markdown=False)
-        parts.append(Text(verdict, style="bold"))
-        if question.what == CLEAN:
-            parts += [_Indented(text) for text in rest]
+        parts.append(terminal_answer(verdict, rest if question.what == CLEAN else ()))
     return Group(*parts)
+
+
+def terminal_answer(verdict: str, rest: Sequence[str]) -> Group:
+    """A verdict, and indented below it what is to be said of it."""
+    return Group(Text(verdict, style="bold"), *(_Indented(text) for text in rest))
 
 
 class _Indented:
@@ -100,7 +103,7 @@ def _fill(view: Table, rows: list[dict[str, str]], names: list[str]) -> None:
         view.add_row(*(Text(row[name]) for name in names))  # Text: markup in names stays text
 
 
-def _wide(rows: list[dict[str, str]], names: list[str]) -> int:
+def wide(rows: list[dict[str, str]], names: list[str]) -> int:
     """Columns of a terminal that the table takes, one between and one beside its own."""
     return sum(
         1 + max(cell_len(text) for text in (name, *(row[name] for row in rows))) for name in names

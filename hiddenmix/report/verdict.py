@@ -46,10 +46,24 @@ def told(question: Question, margin: float, *, markdown: bool = True) -> list[st
         f"{mixing} feature maps at {layer} instead of images: "
         f"{points(gain.mean, gain.low, gain.high)} points of accuracy{_images(question, gain)}."
     )
-    parts = (_sure(question, gain), _look(question), _remarks(question), _mixup(question))
-    undecided = (_why(question, gain, margin), _needed(question, gain, margin))
-    more = (*parts, *(undecided if question.word == "undecided" else ()))
+    many = len(question.rows)
+    about = f"mean of {many} settings of K and α" if many > 1 else "one setting of K and α"
+    parts = (_sure(gain, about), _look(question), _remarks(question), _mixup(question))
+    more = (*parts, *_undecided(question, gain, margin))
     return [f"{opening} {effect}", *filter(None, more)]
+
+
+def certainty(question: Question, gain: Gain, margin: float, about: str) -> list[str]:
+    """How sure an answer is, and of an undecided one why, and what would decide it: a sentence or two
+    each. `about` says what the gain is of."""
+    parts = (_sure(gain, about), _remarks(question), *_undecided(question, gain, margin))
+    return list(filter(None, parts))
+
+
+def _undecided(question: Question, gain: Gain, margin: float) -> tuple[str, ...]:
+    if question.word != "undecided":
+        return ()
+    return _why(question, gain, margin), _needed(question, gain, margin)
 
 
 def _images(question: Question, gain: Gain) -> str:
@@ -79,11 +93,10 @@ def _opening(question: Question, margin: float, markdown: bool) -> str:
     return f"**{word}** ({escaped(where)}):" if markdown else f"{word} ({where}):"
 
 
-def _sure(question: Question, gain: Gain) -> str:
-    many = len(question.rows)
+def _sure(gain: Gain, about: str) -> str:
     parts = [f"n = {gain.seeds} seed{'s' * (gain.seeds > 1)}"]
     parts += [f"N = {gain.images:,} test images"] if gain.images else []
-    parts.append(f"mean of {many} settings of K and α" if many > 1 else "one setting of K and α")
+    parts.append(about)
     counts = ", ".join(parts)
     text = f"How sure: no interval for new test images; {counts}."
     if gain.low is not None:

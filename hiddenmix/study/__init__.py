@@ -9,10 +9,13 @@ from hiddenmix.study.loaded_data import load_data
 from hiddenmix.study.planning import check_requests
 from hiddenmix.study.running import conclude_elsewhere, run_command
 from hiddenmix.study.store import Cell
+from hiddenmix.study.tuning import tune
+from hiddenmix.study.tuning_space import Request
 
 __all__ = [
     "Cell",
     "FinishedNetwork",
+    "Request",
     "check_requests",
     "choose_device",
     "conclude_elsewhere",
@@ -22,4 +25,5 @@ __all__ = [
     "model_name",
     "run",
     "run_command",
+    "tune",
 ]

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -18,7 +19,7 @@ from hiddenmix.study.environment import environment
 from hiddenmix.study.loaded_data import LoadedData
 from hiddenmix.study.looking import look, looks
 from hiddenmix.study.measuring import lacking
-from hiddenmix.study.planning import check_requests, make_plan, question_alone
+from hiddenmix.study.planning import Plan, check_requests, make_plan, question_alone
 from hiddenmix.study.shared_data import SharedWhole
 from hiddenmix.study.store import OUTPUTS, Cell, record_command
 from hiddenmix.study.worker import Job
@@ -61,9 +62,9 @@ def run_command(
     return max(codes)
 
 
-def command_line(command: Sequence[str]) -> str:
+def command_line(command: Sequence[str], name: str = "train") -> str:
     """A command as it is recorded."""
-    return shlex.join(["python", "-m", "hiddenmix.train", *command])
+    return shlex.join(["python", "-m", f"hiddenmix.{name}", *command])
 
 
 def conclude_elsewhere(command: Sequence[str]) -> int:
@@ -100,40 +101,55 @@ def _run_study(
         # Read before the study is touched: what cannot be read is refused, and the data's content is
         # part of what a cell is.
         plan = make_plan(((each, loaded.get(each).digest) for each in configs), seeds)
-        cells = [
-            Cell(study, config, loaded.whole(config.dataset).digest)
-            for config in plan.cells.values()
-        ]
-        for cell in cells:
-            cell.check()
-            loaded.outside(cell.config)
-        record_command(
-            study,
-            {
-                "command": command,
-                "commit": environment()["commit"],
-                "dirty": environment()["dirty"],
-                "requested": list(plan.requested),
-                "cells": list(plan.cells),
-            },
-        )
-        lacks = sum(_lacks(cell, loaded) for cell in cells)
-        number = how_many(configs[0], device, lacks)
-        display = Display(console, len(cells), max(number, 1))
-        data = [(loaded.whole(each.dataset), data_title(each)) for each in configs]
-        announce(display, study, cells, device, number, data)
-        warn_of_layers(display, plan)
-        run = Run(command, device, display, interrupts, loaded.outside)
-        with _team(number, configs, loaded, run, display) as team:
-            failures = _train_all(cells, team, display, interrupts)
-        if seeds is not None and (failures or look(study, plan, display)):
+        failures = train_plan(study, configs, plan, command, loaded, console, interrupts, device)
+        if seeds is not None and (failures or look(study, plan, Display(console, 0))):
             break
     # Imported here: pandas and scipy take a second that no refused command should wait for.
     from hiddenmix.study.conclusion import conclude
 
-    ids = [cell.id for cell in cells]
-    written = conclude(study, ids, failures, console, full_report=auto or len(configs) > 1)
+    written = conclude(
+        study, list(plan.cells), failures, console, full_report=auto or len(configs) > 1
+    )
     return 1 if failures or not written else 0
+
+
+def train_plan(
+    study: Path,
+    configs: Sequence[Config],
+    plan: Plan,
+    command: str,
+    loaded: LoadedData,
+    console: Console,
+    interrupts: Interrupts,
+    device: torch.device,
+) -> dict[str, str]:
+    """Train the cells of `plan`, which `configs` ask for, that `study` lacks; returns the failures, by
+    cell id. Raises `UserError` and `Interrupted`."""
+    cells = [
+        Cell(study, config, loaded.whole(config.dataset).digest) for config in plan.cells.values()
+    ]
+    for cell in cells:
+        cell.check()
+        loaded.outside(cell.config)
+    record_command(
+        study,
+        {
+            "command": command,
+            "commit": environment()["commit"],
+            "dirty": environment()["dirty"],
+            "requested": list(plan.requested),
+            "cells": list(plan.cells),
+        },
+    )
+    lacks = sum(_lacks(cell, loaded) for cell in cells)
+    number = how_many(configs[0], device, lacks)
+    display = Display(console, len(cells), max(number, 1))
+    data = [(loaded.whole(each.dataset), data_title(each)) for each in configs]
+    announce(display, study, cells, device, number, data)
+    warn_of_layers(display, plan)
+    run = Run(command, device, display, interrupts, loaded.outside)
+    with _team(number, configs, loaded, run, display) as team:
+        return _train_all(cells, team, display, interrupts)
 
 
 def _lacks(cell: Cell, loaded: LoadedData) -> bool:
@@ -185,7 +201,7 @@ def _train_all(
 
 @contextmanager
 def _team(
-    number: int, configs: list[Config], loaded: LoadedData, run: Run, display: Display
+    number: int, configs: Sequence[Config], loaded: LoadedData, run: Run, display: Display
 ) -> Iterator[Team]:
     """`number` workers where there are several, else this process."""
     if number < 2:

@@ -53,9 +53,12 @@ def duration(seconds: float) -> str:
 class Display:
     """Progress of a command over its networks."""
 
-    def __init__(self, console: Console, networks: int, workers: int = 1) -> None:
-        """`workers`: how many of the `networks` are trained at once."""
+    def __init__(
+        self, console: Console, networks: int, workers: int = 1, what: str = "network"
+    ) -> None:
+        """`workers`: how many of the `networks` are trained at once; `what` they are called."""
         self.console = console
+        self._what = what
         self._networks, self._workers = networks, workers
         self._done = 0
         self._started = time.monotonic()
@@ -78,7 +81,7 @@ class Display:
         columns = (name, BarColumn(), MofNCompleteColumn(), note)
         with Progress(*columns, console=self.console, transient=True) as bars:
             self._bars = bars
-            self._all = bars.add_task("networks", total=self._networks, note="")
+            self._all = bars.add_task(f"{self._what}s", total=self._networks, note="")
             yield self
             self._bars = None
             self._each = {}
@@ -127,7 +130,7 @@ class Display:
             self._started = time.monotonic()
         each = (time.monotonic() - self._started) / max(self._trained - 1, 1)
         if trained and self._trained == self._workers + 1 and left:
-            rest = "network" if left == 1 else f"{left} networks"
+            rest = self._what if left == 1 else f"{left} {self._what}s"
             self.say(f"about {duration(each * left)} for the {rest} to come")
         if self._bars and self._all is not None:
             rest = f"about {duration(each * left)} left" if self._trained > self._workers else ""

@@ -139,6 +139,12 @@ def test_a_sweep_composes_its_jobs_as_hydra_would() -> None:
             ["experiment=paper", "epochs=3"],
         )
     ]
+    jobs += [
+        ["optimizer.lr=0.3", "optimizer=adam", "optimizer.betas=[0.8,0.99]"],
+        ["model.arch=resnet34", "model=torchvision", "model.small_stem=false"],
+        ["evaluation=full", "dataset.outside={far: a, near: b}", "dataset.title=${study}"],
+        ["dataset.train_size=null", "dataset=fashion_mnist", "dataset.name=mnist"],
+    ]
     register()
     with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
         found = compose_jobs(jobs, lambda job: compose("config", overrides=job))

@@ -9,7 +9,7 @@ import pytest
 VERSION = f"hiddenmix {metadata.version('hiddenmix')}\n"
 COMMANDS = [
     "hiddenmix",
-    *(f"hiddenmix.{name}" for name in ("train", "layers", "report", "evaluate")),
+    *(f"hiddenmix.{name}" for name in ("train", "layers", "tune", "report", "evaluate")),
 ]
 
 
