@@ -45,6 +45,11 @@ def test_the_stages_of_the_default_network(listed: Any) -> None:
             ],
         ),
         pytest.param(
+            "vit_l_32",
+            [f"encoder.layers.encoder_layer_{n}" for n in range(0, 24, 2)] + ["encoder"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             "efficientnet_b7",
             [*(f"features.{n}" for n in range(8)), "features"],
             marks=pytest.mark.slow,

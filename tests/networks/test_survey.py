@@ -179,6 +179,20 @@ def test_a_network_without_parameters_is_listed() -> None:
     assert {layer.below for layer in layers.values()} == {0.0}
 
 
+@pytest.mark.parametrize(("many", "step"), [(15, 1), (16, 2), (30, 2), (31, 3), (45, 3)])
+def test_of_many_stages_every_second_is_listed_and_the_last(many: int, step: int) -> None:
+    names = [f"blocks.{number}" for number in range(many)]
+    layers = [Layer(name, (4,), disguise=False) for name in ["input", *names, "norm"]]
+    listed = [layer.name for layer in stages(layers)]
+    assert listed == [*names[::step], "norm"]
+    assert len(listed) <= 16
+    assert len(stages(layers, most=100)) == many + 1
+    said = {f"blocks.{n}": f"a stage between blocks.{n - 1} and blocks.{n + 1}" for n in (1, 3)}
+    if step == 2:
+        assert said.items() <= reasons(layers).items()
+    assert len(reasons(layers)) == many + 1 - len(listed)
+
+
 def test_what_flows_past_without_a_gradient_flows_past() -> None:
     def run(net: Any, x: Tensor) -> Any:
         carried = x.detach().mean((2, 3)).round()
