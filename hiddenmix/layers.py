@@ -60,7 +60,7 @@ def _run() -> int:
 
 def _text(config: Config, *, everything: bool, as_json: bool) -> str:
     from hiddenmix.data import describe
-    from hiddenmix.networks import reasons, stages, survey_of
+    from hiddenmix.networks import all_stages, reasons, stages, survey_of
     from hiddenmix.study import model_name
 
     data = describe(config.dataset)
@@ -90,7 +90,7 @@ def _text(config: Config, *, everything: bool, as_json: bool) -> str:
         content |= {"stages": [layer.name for layer in chosen[1:]], "sweep": sweep}
         return json.dumps({**content, "layers": rows, "not_mixable": refused}, indent=2)
     size = "x".join(map(str, data.shape))
-    every = len(stages(survey.layers, most=len(survey.layers)))
+    every = len(all_stages(survey.layers))
     some = f"{len(chosen) - 1} of " if len(chosen) - 1 < every else ""
     head = (
         f"{name}, {size} images, {data.classes} classes: {some}{every} stages among "

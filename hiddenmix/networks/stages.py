@@ -7,22 +7,22 @@ from hiddenmix.networks.survey import Layer
 _ENOUGH = 4
 """Stages from which no deeper nested ones are shown."""
 
-MOST = 16
+_MOST = 16
 """Stages that a list of them names: with what stands around them they fit a screen of 24 lines."""
 
 
-def stages(layers: Sequence[Layer], most: int = MOST) -> list[Layer]:
-    """Cuts in no disguise, each once, outermost first: as many levels of nesting as it takes for four.
-
-    In the order in which they run. Where there are more than `most`, every second (third, ...) of them,
-    and the last.
-    """
-    found = _all_stages(layers)
-    step = max(1, -(-(len(found) - 1) // (most - 1)))
+def stages(layers: Sequence[Layer]) -> list[Layer]:
+    """The stages to list: all of them, or of more than 16 every second (third, ...), and the last."""
+    found = all_stages(layers)
+    step = max(1, -(-(len(found) - 1) // (_MOST - 1)))
     return [*found[:-1:step], *found[-1:]]
 
 
-def _all_stages(layers: Sequence[Layer]) -> list[Layer]:
+def all_stages(layers: Sequence[Layer]) -> list[Layer]:
+    """Cuts in no disguise, each once, outermost first: as many levels of nesting as it takes for four.
+
+    In the order in which they run.
+    """
     honest = [layer for layer in layers if layer.name != "input" and not _against(layer)]
     deepest = max((layer.name.count(".") for layer in honest), default=0)
     found: list[Layer] = []
@@ -36,7 +36,7 @@ def _all_stages(layers: Sequence[Layer]) -> list[Layer]:
 def reasons(layers: Sequence[Layer]) -> dict[str, str]:
     """What speaks against mixing at each layer that is neither a stage of the list nor the input, in
     words."""
-    every = [layer.name for layer in _all_stages(layers)]
+    every = [layer.name for layer in all_stages(layers)]
     chosen = {layer.name for layer in stages(layers)}
     found, last = {}, ""
     for layer in layers:
