@@ -45,11 +45,6 @@ def test_the_stages_of_the_default_network(listed: Any) -> None:
             ],
         ),
         pytest.param(
-            "vit_l_32",
-            [f"encoder.layers.encoder_layer_{n}" for n in range(0, 24, 2)] + ["encoder"],
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
             "efficientnet_b7",
             [*(f"features.{n}" for n in range(8)), "features"],
             marks=pytest.mark.slow,
@@ -60,6 +55,15 @@ def test_large_networks_fit_one_screen(listed: Any, arch: str, stages: list[str]
     lines = listed("model=torchvision", f"model.arch={arch}", "dataset=cifar10").splitlines()
     assert len(lines) < 24
     assert lines[-1] == "layer=" + ",".join(["input", *stages])
+
+
+@pytest.mark.slow
+def test_deep_networks_fit_one_screen(listed: Any) -> None:
+    lines = listed("model=timm", "model.arch=gmlp_s16_224", "dataset=cifar10").splitlines()
+    assert len(lines) < 24
+    assert "10 classes: 16 of 31 stages among 397 layers" in lines[0]
+    names = [f"blocks.{number}" for number in range(0, 30, 2)]
+    assert lines[-1] == "layer=" + ",".join(["input", *names, "norm"])
 
 
 SMALL = ("model=preact_resnet18", "model.width=2", "dataset=cifar10")
