@@ -22,14 +22,15 @@ from hiddenmix.terminal import VERSION, as_hydra_reads, guarded
 USAGE = """usage: python -m hiddenmix.layers [--all] [--json] [model=...] [dataset=...] [key=value ...]
 
 Lists the stages of a network (default: model=cnn dataset=digits): layers through which the whole image
-passes (cuts), each once, where mixing is no image mixup in disguise. Beside each stand its depth
+passes (cuts), each once, where mixing is no image mixup in disguise; of more than 16, every
+second (third, ...). Beside each stand its depth
 (products with weights on the longest way from the image), the shape of its map, and the share of the
 network's parameters up to it. The last line is the sweep over them, for `python -m hiddenmix.train -m`.
 
   --all    every layer, with what speaks against each one that is no stage: in disguise (affine up to
            there), bypassed (with the share of the difference between two images that is left in the
-           logits where both have the mean of their maps there), the same as another, finer than a
-           stage, or not to be mixed at all
+           logits where both have the mean of their maps there), the same as another, a stage between two
+           that are listed, finer than a stage, or not to be mixed at all
   --json   the same as JSON"""
 
 
@@ -59,7 +60,7 @@ def _run() -> int:
 
 def _text(config: Config, *, everything: bool, as_json: bool) -> str:
     from hiddenmix.data import describe
-    from hiddenmix.networks import reasons, stages, survey_of
+    from hiddenmix.networks import all_stages, reasons, stages, survey_of
     from hiddenmix.study import model_name
 
     data = describe(config.dataset)
@@ -89,8 +90,10 @@ def _text(config: Config, *, everything: bool, as_json: bool) -> str:
         content |= {"stages": [layer.name for layer in chosen[1:]], "sweep": sweep}
         return json.dumps({**content, "layers": rows, "not_mixable": refused}, indent=2)
     size = "x".join(map(str, data.shape))
+    every = len(all_stages(survey.layers))
+    some = f"{len(chosen) - 1} of " if len(chosen) - 1 < every else ""
     head = (
-        f"{name}, {size} images, {data.classes} classes: {len(chosen) - 1} stages among "
+        f"{name}, {size} images, {data.classes} classes: {some}{every} stages among "
         f"{len(survey.layers) - 1} layers that can be mixed"
     )
     head += "" if everything else " (--all lists them)"

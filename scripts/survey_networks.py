@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 import hiddenmix
 from hiddenmix.config import ModelConfig, TimmConfig, TorchvisionConfig, UserError
-from hiddenmix.networks import build, stages
+from hiddenmix.networks import all_stages, build
 from hiddenmix.networks.copying import copy_of, make_typical
 from hiddenmix.networks.passes import NOTHING
 from hiddenmix.networks.survey import held_constant, survey
@@ -37,7 +37,8 @@ PAGE = ROOT / "docs/networks.md"
 CLASSES = 10
 SIDE = 64
 SIDES = {
-    **{"inception_v3": 80, "maxvit_t": 224, "vit_h_14": 56},
+    **{"inception_v3": 80, "maxvit_t": 224},
+    **{"vit_b_16": 32, "vit_l_16": 32, "vit_h_14": 28},
     **{"timm.vit_small_patch14_reg4_dinov2": 56, "timm.eva02_tiny_patch14_224": 56},
     **{"timm.inception_v4": 96, "timm.inception_resnet_v2": 96, "timm.coat_tiny": 224},
     **{"timm.efficientformer_l1": 224, "timm.crossvit_tiny_240": 240},
@@ -145,7 +146,7 @@ def examine(name: str, config: ModelConfig) -> Row:
             network = build(config, shape, CLASSES)
         row.parameters = sum(each.numel() for each in network.parameters())
         found = survey(copy_of(network), shape)
-        chosen = [layer.name for layer in stages(found.layers)]
+        chosen = [layer.name for layer in all_stages(found.layers)]
         cuts = {layer.name for layer in found.layers if layer.cut} - {"input"}
         others = [layer.name for layer in found.layers if not layer.cut]
         row.layers, row.cuts = len(found.layers) - 1, len(cuts)
@@ -293,8 +294,8 @@ def page(rows: list[Row]) -> str:
         "the images, its parameters in millions for ten classes, the layers that can be mixed, those in",
         "disguise, the cuts, how many layers were held constant to compare graph and numbers and on how",
         "many they differ, the largest relative difference of logits and loss between hiddenmix and an",
-        "independent mix in float64, at the input and two stages, and the stages that",
-        "`python -m hiddenmix.layers` lists.",
+        "independent mix in float64, at the input and two stages, and the stages, of which",
+        "`python -m hiddenmix.layers` lists at most 16.",
         "",
         f"{len(rows)} networks: {len(good)} surveyed and mixed; {len(equal)} of these equal to 1e-6; "
         f"graph and numbers agree in {len(agreed)}."

@@ -4,10 +4,10 @@ from hiddenmix.config.checks import allowed, check, choices
 from hiddenmix.config.composition import GROUPS, config_folder, from_hydra, from_plain, register
 from hiddenmix.config.files import source_digest, with_digests
 from hiddenmix.config.meaning import check_meaning
+from hiddenmix.config.modes import MODES, images_of, mode_rank, mode_words
 from hiddenmix.config.schema import (
     DATASETS,
     MODELS,
-    MODES,
     AdamConfig,
     CnnConfig,
     Config,
@@ -68,7 +68,10 @@ __all__ = [
     "expand_jobs",
     "from_hydra",
     "from_plain",
+    "images_of",
     "layers",
+    "mode_rank",
+    "mode_words",
     "read_space",
     "refuse_grid",
     "register",

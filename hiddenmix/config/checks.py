@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
+from hiddenmix.config.modes import MODES, MOST_IMAGES, is_mode
 from hiddenmix.config.schema import (
     DATASETS,
     MODELS,
-    MODES,
     AdamConfig,
     CnnConfig,
     Config,
@@ -19,7 +19,6 @@ from hiddenmix.config.schema import (
 )
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "mode": MODES,
     "lam": ("batch", "sample"),
     "partners": ("permutation", "independent"),
     "operation": ("mixup", "cutmix"),
@@ -107,6 +106,7 @@ def allowed(key: str) -> str:
         text = f"a {kind} {'from' if inclusive else 'above'} {low:g} to {high:.10g}"
         return f"auto, or {text}" if key in _AUTO else text
     return {
+        "mode": f"{', '.join(MODES)}, or a whole number of images from 2 to {MOST_IMAGES}",
         "layer": "none, input, a layer's name, or a list such as [input,conv1]",
         "compile": "auto, true, false",
         "dataset.resize": "a side from 8 to 4096 pixels, or [height,width]",
@@ -149,6 +149,8 @@ def check(config: Config) -> None:
             # NaN is within no bounds.
             if not low <= number <= high or (number == low and not inclusive):
                 raise ConfigError(key, value, allowed(key))
+    if not is_mode(config.mode):
+        raise ConfigError("mode", config.mode, allowed("mode"))
     if config.compile != "auto" and not isinstance(config.compile, bool):
         raise ConfigError("compile", config.compile, allowed("compile"))
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", config.device):

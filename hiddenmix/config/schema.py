@@ -10,19 +10,11 @@ from typing import Any
 
 from omegaconf import MISSING
 
-MODES = ("siamese", "triplet")
+from hiddenmix.config.modes import one_text
 
 DATASETS = (
-    "digits",
-    "mnist",
-    "fashion_mnist",
-    "kmnist",
-    "cifar10",
-    "cifar100",
-    "svhn",
-    "image_folder",
-    "arrays",
-    "import",
+    *("digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100", "svhn"),
+    *("image_folder", "arrays", "import"),
 )
 
 
@@ -263,7 +255,7 @@ class Config:
     """Where to mix: `input`, `none`, a dotted submodule name, or a list of these (Manifold Mixup)."""
 
     mode: str = "siamese"
-    """How many images are mixed: `siamese` two, `triplet` three."""
+    """How many images are mixed: `siamese` two, `triplet` three, or their number (2 is `siamese`)."""
 
     alpha: float = 1.0
     """Parameter of the Beta or symmetric Dirichlet distribution of the weights."""
@@ -336,6 +328,9 @@ class Config:
 
     checkpoint_seconds: float = 30.0
     """At most so many seconds of training are lost when a run is killed."""
+
+    def __post_init__(self) -> None:
+        self.mode = one_text(self.mode)
 
 
 def seeds(config: Config) -> range:

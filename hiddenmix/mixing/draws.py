@@ -103,6 +103,11 @@ def _check(draw: Draw) -> None:
             f"hiddenmix: a draw's centres are {list(centres.shape)}; expected [{branches}, 3, 1] or "
             f"[{branches}, 3, {batch}]"
         )
+    if any(torch._C._functorch.is_batchedtensor(each) for each in (weights, index)):
+        raise ValueError(
+            "hiddenmix: a draw made by hand within torch.func.vmap has no values that could be checked: "
+            "make it before"
+        )
     whole = torch.arange(batch, device=index.device).expand_as(index)
     if not torch.equal(index.sort(dim=1).values, whole):
         raise ValueError(

@@ -19,8 +19,9 @@ def mix(maps: Tensor, draw: Draw) -> Tensor:
         raise ValueError("hiddenmix: a draw of operation=cutmix is for `cutmix`, not for `mix`")
     check_maps(maps, draw)
     weights = draw.weights.to(maps.dtype).expand(draw.index.shape)
-    mixed: Tensor = _Mix.apply(maps, weights, draw.index)
-    return mixed
+    if weights.requires_grad:  # `_Mix` has no gradient for them
+        return mix_branches([maps.index_select(0, row) for row in draw.index], weights)
+    return _apply(maps, weights, draw.index)
 
 
 def check_maps(maps: Tensor, draw: Draw, what: str = "the tensor") -> None:
@@ -59,8 +60,44 @@ class _Mix(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         weights, index = ctx.saved_tensors
         inverse = index.argsort(dim=1)
-        mixed: Tensor = _Mix.apply(gradient, weights.gather(1, inverse), inverse)
-        return mixed, None, None
+        return _apply(gradient, weights.gather(1, inverse), inverse), None, None
+
+
+class _TransformedMix(torch.autograd.Function):
+    """`_Mix` within torch.func's transforms. Apart from it, for it takes 0.1 ms longer to call."""
+
+    @staticmethod
+    def forward(maps: Tensor, weights: Tensor, index: Tensor) -> Tensor:
+        return _weighted_gather(maps, weights, index).data
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
+
+    backward = _Mix.backward
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, weights: None, index: None) -> Tensor:
+        return _apply(tangent, *ctx.saved_tensors)
+
+    @staticmethod
+    def vmap(
+        info: Any, axes: tuple[int | None, ...], maps: Tensor, weights: Tensor, index: Tensor
+    ) -> tuple[Tensor, int]:
+        if axes[0] is not None and axes[1:] == (None, None):
+            return _apply(maps.movedim(axes[0], -1), weights, index), -1
+        given = [
+            [each] * info.batch_size if axis is None else each.unbind(axis)
+            for each, axis in zip((maps, weights, index), axes, strict=True)
+        ]
+        return torch.stack([_apply(*each) for each in zip(*given, strict=True)]), 0
+
+
+def _apply(maps: Tensor, weights: Tensor, index: Tensor) -> Tensor:
+    transformed = not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+    mixed: Tensor = (_TransformedMix if transformed else _Mix).apply(maps, weights, index)
+    return mixed
 
 
 def _weighted_gather(maps: Tensor, weights: Tensor, index: Tensor) -> Tensor:

@@ -8,13 +8,14 @@ from hiddenmix.networks.layers import (
     survey_of,
     weights_text,
 )
-from hiddenmix.networks.stages import reasons, stages
+from hiddenmix.networks.stages import all_stages, reasons, stages
 from hiddenmix.networks.survey import Layer, Survey, mixable_layers
 from hiddenmix.networks.torchvision_networks import has_small_stem, is_residual
 
 __all__ = [
     "Layer",
     "Survey",
+    "all_stages",
     "bare",
     "build",
     "bypassed",

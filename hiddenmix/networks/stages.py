@@ -7,8 +7,18 @@ from hiddenmix.networks.survey import Layer
 _ENOUGH = 4
 """Stages from which no deeper nested ones are shown."""
 
+_MOST = 16
+"""Stages that a list of them names: with what stands around them they fit a screen of 24 lines."""
+
 
 def stages(layers: Sequence[Layer]) -> list[Layer]:
+    """The stages to list: all of them, or of more than 16 every second (third, ...), and the last."""
+    found = all_stages(layers)
+    step = max(1, -(-(len(found) - 1) // (_MOST - 1)))
+    return [*found[:-1:step], *found[-1:]]
+
+
+def all_stages(layers: Sequence[Layer]) -> list[Layer]:
     """Cuts in no disguise, each once, outermost first: as many levels of nesting as it takes for four.
 
     In the order in which they run.
@@ -24,12 +34,21 @@ def stages(layers: Sequence[Layer]) -> list[Layer]:
 
 
 def reasons(layers: Sequence[Layer]) -> dict[str, str]:
-    """What speaks against mixing at each layer that is neither a stage nor the input, in words."""
+    """What speaks against mixing at each layer that is neither a stage of the list nor the input, in
+    words."""
+    every = [layer.name for layer in all_stages(layers)]
     chosen = {layer.name for layer in stages(layers)}
-    found = {}
+    found, last = {}, ""
     for layer in layers:
-        if layer.name not in chosen and layer.name != "input":
-            found[layer.name] = _against(layer) or f"finer: inside {_parent(layer.name, chosen)}"
+        if layer.name in chosen:
+            last = layer.name
+        elif layer.name in every:
+            following = next(name for name in every[every.index(layer.name) :] if name in chosen)
+            found[layer.name] = f"a stage between {last} and {following}"
+        elif layer.name != "input":
+            found[layer.name] = (
+                _against(layer) or f"finer: inside {_parent(layer.name, set(every))}"
+            )
     return found
 
 

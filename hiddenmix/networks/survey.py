@@ -24,6 +24,9 @@ from hiddenmix.terminal import clean
 
 _LAYERS_A_PASS = 16
 
+_OUTER = 2
+"""Levels of nesting whose bypassed layers are measured too, as far as one pass has room."""
+
 _SETTLING = 32
 """Images that give BatchNorm its statistics, others than those of which a share is measured: with few,
 where a map is one pixel, the share is that of their own noise."""
@@ -182,6 +185,9 @@ def _layers(network: nn.Module, images: Tensor, trained: Trained) -> list[Layer]
     chain = [name for name in fit if name in places and places[name].cut]
     # Where autograd's graph ends before the image, numbers alone say what is a cut.
     unknown = [name for name in fit if name not in places]
+    # And of the outer layers last to run: the graph leads past one through tokens that no head reads.
+    past = [name for name in fit if name in places and not places[name].cut]
+    unknown += [name for name in past if name.count(".") < _OUTER][-_LAYERS_A_PASS:]
     seen, left = _hold(network, images, fit, chain, unknown)
     if not seen.sound:
         # Rounding, which a map of one pixel behind BatchNorm may blow up, or a way without a gradient.

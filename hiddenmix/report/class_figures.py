@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
+from hiddenmix.config import mode_words
 from hiddenmix.report.drawing import (
     Drawing,
     Group,
@@ -61,11 +62,11 @@ def by_class(group: Group, mode: str, prefix: str = "") -> Drawing | None:
         balanced = mean_interval(each["balanced_accuracy"])
         handle.set(label=f"{handle.get_label()}: balanced {percent(balanced)}", linestyle="")
         handles.append(handle)
-    what = f"Accuracy by class, {mode}, α = {group.chosen_alpha():g}"
+    what = f"Accuracy by class, {mode_words(mode)}, α = {group.chosen_alpha():g}"
     finish(figure, f"{what} ({count(row['n'] for row in rows)})", group.label, handles)
     return Drawing(
         f"{prefix}by_class_{file_part(mode)}",
-        f"Accuracy by class, {mode}",
+        f"Accuracy by class, {mode_words(mode)}",
         "Each point is the share of a class's test images, counted beside its name, that a setting "
         "answers right: the mean over seeds with its 95 % Student-t interval, drawn no further than "
         "0 and 100 %. The interval is over seeds and says nothing about other images: in a class "

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from hiddenmix.config import show
+from hiddenmix.config import mode_rank, show
 from hiddenmix.report.statistics import PairedGain, holm, mean_interval, paired_gain
 from hiddenmix.terminal import clean
 
@@ -140,8 +140,8 @@ def settings_table(results: pd.DataFrame, settings: Collection[str] | None = Non
 
 def _depth(row: Mapping[str, Any]) -> tuple[Any, ...]:
     alpha = -1.0 if math.isnan(row["alpha"]) else row["alpha"]
-    place = (row["title"], row["model"], layer_rank(row["layer"]), row["mode"] or "", alpha)
-    return (*place, row["variant"], row["setting"])
+    place = (row["title"], row["model"], layer_rank(row["layer"]), mode_rank(row["mode"] or ""))
+    return (*place, alpha, row["variant"], row["setting"])
 
 
 def _row(

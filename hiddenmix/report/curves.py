@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from hiddenmix.config import mode_words
 from hiddenmix.report.comparison import PLAIN, common_gain
 from hiddenmix.report.drawing import (
     Drawing,
@@ -99,11 +100,11 @@ def shift_curves(group: Group, mode: str, prefix: str = "") -> Drawing | None:
             lower.set_xlabel(unit)
     finish_panels(axes)
     alpha = group.chosen_alpha()
-    what = f"Samples from outside, {mode}, α = {alpha:g} ({count(row['n'] for row in rows)})"
+    what = f"Samples from outside, {mode_words(mode)}, α = {alpha:g} ({count(row['n'] for row in rows)})"
     finish(figure, what, group.label, line_handles(group, rows))
     return Drawing(
         f"{prefix}shift_{file_part(mode)}",
-        f"Accuracy against shift strength, {mode}",
+        f"Accuracy against shift strength, {mode_words(mode)}",
         "Upper panels: accuracy on test images deformed at several strengths, the same for every "
         f"cell; the lines are mixed layers at α = {alpha:g} (by rule: 1, else what most cells have; not "
         f"chosen by accuracy). Lower panels: the gain over {group.images()} of as "
@@ -186,7 +187,7 @@ def learning_curves(group: Group, study: Study, prefix: str = "") -> Drawing | N
             _band(line[0], loss, style[row["setting"]])
             _band(line[1], accuracy, style[row["setting"]])
         seeds = count(row["n"] for row in rows)
-        name = plainly(mode)
+        name = plainly(mode_words(mode))
         line[0].set_title(f"{name}, α = {group.chosen_alpha():g}   ({seeds})", loc="left")
         line[0].set_ylabel("training loss (nats)")
         line[1].set_ylabel("test accuracy (%)")
@@ -258,7 +259,7 @@ def calibration(group: Group, prefix: str = "") -> Drawing | None:
                 look: dict[str, Any] = {"color": color, "marker": marker, "linestyle": line}
                 axis.plot(x, y, markersize=3.5, clip_on=False, **look)
         seeds = count(row["n"] for row in rows)
-        axis.set_title(f"{plainly(mode)}, α = {group.chosen_alpha():g}   ({seeds})")
+        axis.set_title(f"{plainly(mode_words(mode))}, α = {group.chosen_alpha():g}   ({seeds})")
         axis.set_xlabel("mean confidence (%)")
         axis.set(xlim=(0, 100), ylim=(0, 100), xticks=range(0, 101, 20), yticks=range(0, 101, 20))
     if not drawn:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, Literal
 
 import pandas as pd
@@ -20,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from hiddenmix.config import mode_rank, mode_words
 from hiddenmix.report.comparison import INPUT, PLAIN, image_mixing, layer_rank
 from hiddenmix.report.lettering import BASE, readable, width, wrapped
 from hiddenmix.report.results import Study
@@ -34,7 +36,7 @@ _HIDDEN = (
     *(("#0072B2", "o", "-"), ("#D55E00", "^", "-."), ("#009E73", "D", "-")),
     *(("#CC79A7", "v", "-."), ("#56B4E9", "P", "-"), ("#882255", "X", "-.")),
 )
-MODES = {"siamese": ("#0072B2", "o"), "triplet": ("#D55E00", "^")}
+_MODES = {"siamese": ("#0072B2", "o"), "triplet": ("#D55E00", "^")}
 PLAIN_STYLE = ("#555555", "x", ":")
 IMAGE_STYLE = ("#E69F00", "s", "--")
 _OTHER_INPUT_STYLE = ("#B07800", "*", "-.")
@@ -106,7 +108,7 @@ class Group:
         return image_mixing(self.rows["variant"])
 
     def modes(self) -> list[str]:
-        return sorted({mode for mode in self.rows["mode"] if mode})
+        return sorted({mode for mode in self.rows["mode"] if mode}, key=mode_rank)
 
     def alphas(self) -> list[float]:
         return sorted({float(alpha) for alpha in self.rows["alpha"]})
@@ -126,6 +128,11 @@ class Group:
         """The settings of a mode and an alpha, by depth."""
         kept = self.rows[(self.rows["mode"] == mode) & (self.rows["alpha"] == alpha)]
         return sorted((row for _, row in kept.iterrows()), key=lambda row: layer_rank(row["layer"]))
+
+    def mode_styles(self) -> dict[str, tuple[str, str]]:
+        """Mode -> colour and marker."""
+        others = cycle((color, marker) for color, marker, _ in _HIDDEN[2:])
+        return {mode: _MODES[mode] if mode in _MODES else next(others) for mode in self.modes()}
 
     def image_mixup(self, alpha: float) -> pd.Series | None:
         """The baseline at this alpha: two mixed images."""
@@ -289,7 +296,10 @@ def line_handles(group: Group, rows: Iterable[pd.Series]) -> list[Line2D]:
     found: dict[tuple[str, ...], Line2D] = {}
     for row in rows:
         images = image_mixing([row["variant"]])
-        names = {PLAIN: "plain (no mixing)", INPUT: plainly(f"{images}, {row['mode']}")}
+        names = {
+            PLAIN: "plain (no mixing)",
+            INPUT: plainly(f"{images}, {mode_words(row['mode'] or '')}"),
+        }
         name = names.get(row["layer"], layer_label(row["layer"]))
         if row["layer"] == INPUT and row["mode"] == TWO_IMAGES:
             name = images

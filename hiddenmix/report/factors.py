@@ -13,14 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hiddenmix.config import MODES
 from hiddenmix.report.answers import CLEAN, Answers
 from hiddenmix.report.comparison import INPUT, PLAIN, layer_rank, operation
 from hiddenmix.report.questions import compare
 from hiddenmix.report.statistics import holm
 from hiddenmix.report.two_way import Gain
-
-BRANCHES = {"siamese": 2, "triplet": 3}
-"""K of each mode."""
 
 _DRAWS = 1000
 """Bootstrap samples behind the optimism."""
@@ -95,7 +93,7 @@ def _p(gain: Gain) -> float | None:
 
 def _place(row: pd.Series) -> dict[str, str]:
     """A setting as factor -> level."""
-    place = {"layer": str(row["layer"]), "K": str(BRANCHES.get(row["mode"], row["mode"]))}
+    place = {"layer": str(row["layer"]), "K": str(MODES.get(row["mode"], row["mode"]))}
     place["alpha"] = f"{row['alpha']:g}"
     place["operation"] = operation(row["variant"])
     for part in filter(None, str(row["variant"]).split(", ")):

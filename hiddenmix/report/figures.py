@@ -10,12 +10,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from hiddenmix.config import mode_words
 from hiddenmix.report.class_figures import by_class
 from hiddenmix.report.comparison import INPUT
 from hiddenmix.report.curves import calibration, learning_curves, shift_curves
 from hiddenmix.report.drawing import (
     IMAGE_STYLE,
-    MODES,
     PLAIN_STYLE,
     Drawing,
     Group,
@@ -36,8 +36,6 @@ from hiddenmix.report.results import Study
 
 _PANELS = 9
 """Panels of the accuracy figure, one for each alpha."""
-
-_OTHER_MODE = ("#009E73", "D")
 
 
 def draw(group: Group, study: Study, prefix: str = "") -> Iterator[Drawing]:
@@ -89,9 +87,8 @@ def accuracy_by_layer(group: Group, prefix: str = "") -> Drawing:
     for axis in panels[: len(alphas)]:
         accuracy_axis(axis)
     handles = []
-    for mode in group.modes():
-        color, marker = MODES.get(mode, _OTHER_MODE)
-        name = plainly(mode)
+    for mode, (color, marker) in group.mode_styles().items():
+        name = plainly(mode_words(mode))
         handles.append(Line2D([], [], color=color, marker=marker, linestyle="", label=name))
     for name, (color, _, style) in (
         (group.images(), IMAGE_STYLE),
@@ -123,10 +120,9 @@ def _accuracy_panel(axis: Axes, group: Group, alpha: float, layers: list[str]) -
                 alpha=0.13,
                 linewidth=0,
             )
-    modes = group.modes()
+    modes = group.mode_styles()
     counts = []
-    for number, mode in enumerate(modes):
-        color, marker = MODES.get(mode, _OTHER_MODE)
+    for number, (mode, (color, marker)) in enumerate(modes.items()):
         beside = 0.2 * (number - (len(modes) - 1) / 2)
         rows = group.at(mode, alpha)
         reach = [ends(*_interval(row)) for row in rows]
@@ -189,7 +185,7 @@ def gain_heat_map(group: Group, prefix: str = "") -> Drawing | None:
         axis.grid(visible=False)
         axis.spines[:].set_visible(False)
         pairs = count(rows.loc[rows["mode"] == mode, "gain_n"].dropna())
-        axis.set_title(f"{plainly(mode)}   ({pairs} pairs)")
+        axis.set_title(f"{plainly(mode_words(mode))}   ({pairs} pairs)")
     axes[0][0].set_ylabel("mixed layer")
     _color_bar(figure, axes[0][-1], picture)
     finish(figure, f"Gain over {group.images()}", group.label)

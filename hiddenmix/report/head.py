@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 
+from hiddenmix.config import mode_words
 from hiddenmix.report.results import Study
 from hiddenmix.report.tables import LISTED, code, escaped, more
 from hiddenmix.terminal import clean, leaks_text
@@ -142,7 +143,14 @@ def unfinished(study: Study, table: pd.DataFrame) -> list[str]:
 
 def _setting_name(row: pd.Series) -> str:
     alpha = "" if math.isnan(row["alpha"]) else f"α = {row['alpha']:g}"
-    parts = [row["title"], row["model"], row["layer"], row["mode"], alpha, row["variant"]]
+    parts = [
+        row["title"],
+        row["model"],
+        row["layer"],
+        mode_words(row["mode"] or ""),
+        alpha,
+        row["variant"],
+    ]
     return escaped(" ".join(part for part in parts if part))
 
 

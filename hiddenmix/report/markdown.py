@@ -43,8 +43,9 @@ images and α are not confounded. Intervals are for new seeds and new test image
 over this table. The question above was fixed beforehand; what stands here was not, and explores."""
 
 _TERMS = """\
-K is the number of images that are mixed with each other: two (siamese) or three (triplet). Their \
-weights are drawn from a Dirichlet distribution with the parameter α; two weights are uniform at α = 1. \
+K is the number of images that are mixed with each other: two (siamese), three (triplet), or as many as \
+the mode says. Their weights are drawn from a Dirichlet distribution with the parameter α; two weights \
+are uniform at α = 1. \
 A cell is one trained network: a setting and a seed. Plain training mixes nothing; {images} mixes the \
 images themselves. ±margin is the difference that is taken not to matter, set by the study's margin."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from hiddenmix.config import mode_words
 from hiddenmix.report.class_figures import dots, label_room, row_height, row_labels
 from hiddenmix.report.curves import Points, accuracy_and_gain, finish_panels, gain_at
 from hiddenmix.report.drawing import Drawing, Group, canvas, count, finish, fitted, line_handles
@@ -50,12 +51,12 @@ def outside_severity(group: Group, mode: str, prefix: str = "") -> Drawing | Non
             )
     finish_panels(axes)
     seeds = count(len(n) for name in sets for p in means[name].points.values() for n in p.values())
-    what = f"Outside sets by severity, {mode}, α = {group.chosen_alpha():g} ({seeds})"
+    what = f"Outside sets by severity, {mode_words(mode)}, α = {group.chosen_alpha():g} ({seeds})"
     finish(figure, what, group.label, line_handles(group, rows))
     corruptions = "; ".join(f"{_listed([name])}: {len(means[name].corruptions)}" for name in sets)
     return Drawing(
         f"{prefix}outside_severity_{file_part(mode)}",
-        f"Outside sets by severity, {mode}",
+        f"Outside sets by severity, {mode_words(mode)}",
         "Upper panels: accuracy on the images of an outside set at each severity, the mean over its "
         f"corruptions ({corruptions}). Lower panels: the gain over {group.images()} of "
         "as many images in percentage points, paired by seed. Bars are 95 % intervals over seeds. "
@@ -90,11 +91,11 @@ def outside_points(group: Group, mode: str, prefix: str = "") -> Drawing | None:
     for handle in handles:
         handle.set_linestyle("")
     counts = count(n.n for numbers in accuracies for n in numbers if n)
-    what = f"Outside sets, {mode}, α = {group.chosen_alpha():g} ({counts})"
+    what = f"Outside sets, {mode_words(mode)}, α = {group.chosen_alpha():g} ({counts})"
     finish(figure, what, group.label, handles)
     return Drawing(
         f"{prefix}outside_sets_{file_part(mode)}",
-        f"Outside sets, {mode}",
+        f"Outside sets, {mode_words(mode)}",
         "A row for each outside set. Left: accuracy on its images, the mean over seeds. Right: the "
         f"gain over {group.images()} of as many images in percentage points, paired by seed. Bars are "
         f"95 % intervals over seeds.{left_out}",

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hiddenmix import report
-from hiddenmix.config import UserError
+from hiddenmix.config import UserError, mode_words
 from hiddenmix.report import Study, read_curve, read_study
 from hiddenmix.study import tracking
 from hiddenmix.study.store import OUTPUTS, Cell, study_locked
@@ -104,7 +104,7 @@ def _curves(study: Study) -> dict[str, dict[str, dict[int, float]]]:
 
 def _chart_name(row: Mapping[Hashable, Any]) -> str:
     """Data and network first, by which TensorBoard sorts."""
-    mixing = [row["mode"], f"alpha={row['alpha']:.15g}"] if row["mode"] else []
+    mixing = [mode_words(row["mode"]), f"alpha={row['alpha']:.15g}"] if row["mode"] else []
     parts = [row["layer"], *mixing, row["variant"]]
     return f"{row['title']} {row['model']}: {', '.join(filter(None, parts))}"
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hiddenmix import mixing, randomness
-from hiddenmix.config import Config, layers
+from hiddenmix.config import Config, images_of, layers, mode_words
 from hiddenmix.data import Data, normalise
 from hiddenmix.mixing import Draw
 from hiddenmix.study.cells import is_plain
@@ -52,7 +52,7 @@ def mixed_pictures(network: nn.Module, data: Data, config: Config) -> Pictures:
     draw = mixing.draw(
         generator,
         count,
-        mode=config.mode,
+        mode=images_of(config.mode),
         alpha=config.alpha,
         lam=config.lam,
         operation=config.operation,
@@ -94,7 +94,9 @@ def feature_maps(network: nn.Module, layer: str, inputs: Tensor) -> Tensor | Non
 
 def _title(config: Config) -> str:
     operation = "" if config.operation == "mixup" else f"{config.operation}, "
-    return f"{'+'.join(layers(config))}, {operation}{config.mode}, alpha={config.alpha:g}"
+    return (
+        f"{'+'.join(layers(config))}, {operation}{mode_words(config.mode)}, alpha={config.alpha:g}"
+    )
 
 
 def _images(pixels: Tensor, draw: Draw, config: Config) -> Picture:
@@ -115,7 +117,8 @@ def _images(pixels: Tensor, draw: Draw, config: Config) -> Picture:
     columns = f"- Columns: the first {count} training images, before augmentation"
     if config.lam == "sample":
         columns += ", each with weights of its own"
-    names = ["original", *["partner"] * (branches - 1), "mixture"]
+    partners = ["partner"] * (branches - 1) if branches < 5 else [f"{branches - 1} partners"]
+    names = ["original", *partners, "mixture"]
     return Picture(
         tag=f"mixing/images (rows: {', '.join(names)})",
         title=_title(config),

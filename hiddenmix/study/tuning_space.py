@@ -127,7 +127,7 @@ def complete(request: Request) -> tuple[Request, Config]:
         rate = base.optimizer.lr
         default: Space = {
             "layer": Choice(tuple(_stages(base))),
-            "mode": Choice(MODES),
+            "mode": Choice(tuple(MODES)),
             "alpha": Range(0.1, 4.0, log=True),
             "optimizer.lr": Range(rate / _TIMES, rate * _TIMES, log=True),
         }

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hiddenmix import mixing, randomness
-from hiddenmix.config import Config, layers
+from hiddenmix.config import Config, images_of, layers
 from hiddenmix.data import AugmentationDraws, draw_augmentation
 
 Part = slice | Tensor
@@ -108,7 +108,7 @@ def draw_epoch(config: Config, epoch: int, images: int, device: torch.device) ->
     seed, names = config.seed, layers(config)
     bounds = batch_bounds(images, config.batch_size)
     mixes = names != ["none"]
-    branches = mixing.BRANCHES[config.mode]
+    branches = images_of(config.mode)
     independent = mixes and config.partners == "independent"
     order, augmentation = [], []
     for row in range(branches if independent else 1):

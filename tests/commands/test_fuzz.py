@@ -188,7 +188,7 @@ small = st.fixed_dictionaries(
     {},
     optional={
         "layer": st.sampled_from(["none", "input", "conv1", "fc1", "[input,conv2]", "conv9"]),
-        "mode": st.sampled_from(["siamese", "triplet"]),
+        "mode": st.sampled_from(["siamese", "triplet", "2", "5"]),
         "alpha": st.one_of(st.floats(1e-3, 1e6), st.sampled_from([0.0, 1e-300])),
         "lam": st.sampled_from(["batch", "sample"]),
         "partners": st.sampled_from(["permutation", "independent"]),

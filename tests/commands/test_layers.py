@@ -57,6 +57,15 @@ def test_large_networks_fit_one_screen(listed: Any, arch: str, stages: list[str]
     assert lines[-1] == "layer=" + ",".join(["input", *stages])
 
 
+@pytest.mark.slow
+def test_deep_networks_fit_one_screen(listed: Any) -> None:
+    lines = listed("model=timm", "model.arch=gmlp_s16_224", "dataset=cifar10").splitlines()
+    assert len(lines) < 24
+    assert "10 classes: 16 of 31 stages among 397 layers" in lines[0]
+    names = [f"blocks.{number}" for number in range(0, 30, 2)]
+    assert lines[-1] == "layer=" + ",".join(["input", *names, "norm"])
+
+
 SMALL = ("model=preact_resnet18", "model.width=2", "dataset=cifar10")
 
 

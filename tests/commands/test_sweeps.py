@@ -60,6 +60,7 @@ def test_a_grid_without_m_is_refused(run: Command, tmp_path: Path) -> None:
     ("sweep", "expected"),
     [
         (("alpha=choice(0.5,2)",), {"conv1-siamese-a0.5-s0", "conv1-siamese-a2-s0"}),
+        (("mode=2,siamese,4",), {"conv1-siamese-a1-s0", "conv1-4-a1-s0"}),
         (("seed=range(3,5)",), {"conv1-siamese-a1-s3", "conv1-siamese-a1-s4"}),
         (("layer=conv1,[input,conv1]",), {"conv1-siamese-a1-s0", "input+conv1-siamese-a1-s0"}),
         (("hydra.sweeper.max_batch_size=1", "alpha=1,2"), {"conv1-siamese-a1-s0", "conv1-siamese-a2-s0"}),

@@ -305,6 +305,13 @@ def test_activation_checkpoint(reentrant: bool) -> None:
     assert_same(ours, expected)
 
 
+def test_torch_func() -> None:
+    ours = without_batch_norm()  # torch.func keeps no running statistics
+    scope = run("torch.func", ours)
+    ours.load_state_dict(scope["values"])
+    assert_same(ours, by_hand(without_batch_norm(), draws(seeded())))
+
+
 def test_timm() -> None:
     import timm
     import timm.loss
@@ -332,20 +339,28 @@ def test_timm() -> None:
     assert not any(module._forward_hooks for module in ours["average"].module.modules())
 
 
+# What lightning says of the machine, and what torch says of lightning.
+@pytest.mark.filterwarnings("ignore:The `srun` command is available")
+@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
+@pytest.mark.filterwarnings(
+    r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning"
+)
 def test_lightning() -> None:
-    lightning = pytest.importorskip("lightning")
+    import lightning
+
     quiet = {
         **{"accelerator": "cpu", "logger": False, "enable_checkpointing": False},
         **{"enable_progress_bar": False, "enable_model_summary": False, "barebones": False},
     }
     ours = network()
-    run("Lightning", ours, lightning=lightning, quiet=quiet)
+    loader: Any = torch.utils.data.DataLoader(batches(), batch_size=None)  # type: ignore[arg-type]
+    run("Lightning", ours, lightning=lightning, quiet=quiet, loader=loader)
     assert_same(ours, by_hand(network(), draws(seeded())))
 
 
 def test_hugging_face(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
-    pytest.importorskip("accelerate")
+    import transformers
+
     layer = "resnet.encoder.stages.0"
     scope = run("Hugging Face", network(), transformers=transformers, layer=layer)
     config = transformers.ResNetConfig(
@@ -469,5 +484,5 @@ def test_parallel_training_in_two_processes(tmp_path: Path) -> None:
 
 def test_every_example_is_run() -> None:
     source = Path(__file__).read_text()
-    assert len(EXAMPLES) == len(re.findall(r"^```python$", PAGE, re.MULTILINE)) == 13
+    assert len(EXAMPLES) == len(re.findall(r"^```python$", PAGE, re.MULTILINE)) == 14
     assert [name for name in EXAMPLES if f'"{name}"' not in source] == []

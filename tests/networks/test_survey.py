@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hiddenmix.config.schema import CnnConfig, PreactResNet18Config, UserError
 from hiddenmix.networks.building import build
 from hiddenmix.networks.copying import copy_of
-from hiddenmix.networks.stages import reasons, stages
+from hiddenmix.networks.stages import all_stages, reasons, stages
 from hiddenmix.networks.survey import Layer, held_constant, mixable_layers, survey
 from hiddenmix.randomness import default_generators
 
@@ -161,6 +161,24 @@ def test_the_network_stays_as_it_was() -> None:
             assert old == new
 
 
+@pytest.mark.parametrize("left", [False, True])
+def test_a_class_token_beside_tokens_that_no_head_reads_is_a_cut(left: bool) -> None:
+    def run(net: Any, x: Tensor) -> Any:
+        tokens = net.stage(x.flatten(2).mT)
+        token = net.token(tokens.mean(1, keepdim=True))
+        return net.head(net.norm(torch.cat([token, tokens], 1))[:, 0])
+
+    def stage(inputs: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(inputs, 4), nn.Tanh())
+
+    modules = {"stage": stage(3), "token": stage(4), "norm": nn.LayerNorm(4)}
+    network = made(lambda: Network(run, **modules, head=nn.Linear(4, 10)))
+    layers = {layer.name: layer for layer in mixable_layers(network, SHAPE, left=left)}
+    outer = [name for name in named(layers, "cut") if "." not in name]
+    assert outer == ["input", "stage", "token", "norm", "head"]
+    assert layers["token"].left == 0
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_other_precisions_are_listed(dtype: torch.dtype) -> None:
     network = bottleneck().to(dtype)
@@ -177,6 +195,20 @@ def test_a_network_without_parameters_is_listed() -> None:
     assert [layer.name for layer in stages(list(layers.values()))] == ["relu"]
     assert layers["flat"].same_as == "relu"
     assert {layer.below for layer in layers.values()} == {0.0}
+
+
+@pytest.mark.parametrize(("many", "step"), [(15, 1), (16, 2), (30, 2), (31, 3), (45, 3)])
+def test_of_many_stages_every_second_is_listed_and_the_last(many: int, step: int) -> None:
+    names = [f"blocks.{number}" for number in range(many)]
+    layers = [Layer(name, (4,), disguise=False) for name in ["input", *names, "norm"]]
+    listed = [layer.name for layer in stages(layers)]
+    assert listed == [*names[::step], "norm"]
+    assert len(listed) <= 16
+    assert len(all_stages(layers)) == many + 1
+    said = {f"blocks.{n}": f"a stage between blocks.{n - 1} and blocks.{n + 1}" for n in (1, 3)}
+    if step == 2:
+        assert said.items() <= reasons(layers).items()
+    assert len(reasons(layers)) == many + 1 - len(listed)
 
 
 def test_what_flows_past_without_a_gradient_flows_past() -> None:

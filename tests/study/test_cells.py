@@ -260,6 +260,20 @@ def test_plan_of_one_setting() -> None:
     assert len(alone.cells) == 3
 
 
+def test_a_number_of_images_is_a_setting_with_baselines_of_its_own() -> None:
+    assert cell_id(changed(mode="2")) == cell_id(changed(mode="siamese"))
+    assert cell_id(changed(mode="3")) == cell_id(changed(mode="triplet"))
+    plan = make_plan([changed(layer="conv1", mode=mode, repeats=1) for mode in ("2", "4")])
+    assert [(cell.layer, cell.mode) for cell in plan.cells.values()] == [
+        ("none", "siamese"),
+        ("input", "siamese"),
+        ("conv1", "siamese"),
+        ("input", "4"),
+        ("conv1", "4"),
+    ]
+    assert list(plan.cells)[-1].startswith("digits-cnn-conv1-4-a1-s0-")
+
+
 def test_the_operation_makes_another_setting_with_baselines_of_its_own() -> None:
     mixup, cut = changed(mode="triplet"), changed(mode="triplet", operation="cutmix")
     assert cell_id(cut).startswith("digits-cnn-conv1-cutmix-triplet-a1-s0-")

@@ -283,6 +283,15 @@ def test_the_rows_of_the_images_are_what_the_picture_says(
         )
 
 
+def test_of_many_images_the_picture_counts_the_partners() -> None:
+    config = Config(layer="input", mode="6")
+    data = load(config.dataset)
+    [picture] = mixed_pictures(build(config.model, (1, 8, 8), 10), data, config)
+    assert picture.tag == "mixing/images (rows: original, 5 partners, mixture)"
+    assert picture.title == "input, 6 images, alpha=1"
+    assert picture.image.shape[1] == 7 * 34
+
+
 def test_the_picture_of_feature_maps_says_what_it_shows() -> None:
     config = Config(layer="pool1", mode="triplet", alpha=0.5)
     network = build(config.model, (1, 8, 8), 10)

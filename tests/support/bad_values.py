@@ -69,7 +69,10 @@ VALUES = [
     _value("layer='a\nb'", r"layer=a\\nb is not allowed", name="layer with a newline"),
     _value("layer='\x1b[2J'", r"layer=\\x1b\[2J is not allowed", name="layer with an escape code"),
     _value("layer=" + "[" * 400 + "]" * 400, "recursion", name="layer nested 400 deep"),
-    _value("mode=quadruplet", "allowed: siamese, triplet"),
+    _value(
+        "mode=quadruplet", "allowed: siamese, triplet, or a whole number of images from 2 to 1000"
+    ),
+    _value("mode=1", "mode=1 is not allowed"),
     _value("mode=", "allowed: siamese, triplet", name="mode empty"),
     _value("alpha=0", "alpha" + _NUMBER + " above 0"),
     _value("alpha=-1", "alpha" + _NUMBER),

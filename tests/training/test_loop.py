@@ -79,7 +79,7 @@ def test_image_mixup_equals_an_independent_loop(lam: str) -> None:
 
 
 @pytest.mark.parametrize("layer", ["input", "conv2"])
-@pytest.mark.parametrize("mode", ["siamese", "triplet"])
+@pytest.mark.parametrize("mode", ["siamese", "triplet", "5"])
 def test_independent_partners_are_a_literal_network(layer: str, mode: str) -> None:
     """One step with K minibatches: the loss and the new weights of a K-branch network."""
     config = small(layer=layer, mode=mode, partners="independent", epochs=1, batch_size=50)
