@@ -199,7 +199,7 @@ def answer(places: Sequence[Place]) -> str:
         if fewest >= 0.05:
             text += f" With {tested.n} layers p cannot fall below {p_text(fewest)}."
     apart = sum(_apart(gain) for _, gain in known)
-    text += f" {apart} of the {len(known)} gains have an interval that excludes 0."
+    text += f" {apart} of the {len(known)} gains have a 95 % interval that excludes 0."
     others = [each for each in found.values() if each.measure != "distance"]
     if others:
         listed = " and ".join(f"{_rho(each.rho)} with {MEASURES[each.measure]}" for each in others)
