@@ -85,7 +85,7 @@ def distances(study: Study, effects: Sequence[Effect]) -> list[Place]:
     }
     found = []
     for (title, model, layer), rows in table.groupby(["title", "model", "layer"], sort=False):
-        plain, own = rows[rows["trained"] == PLAIN], rows[rows["trained"] != PLAIN]
+        plain, own = rows[rows["trained"] == PLAIN], rows[rows["trained"] == layer]
         if plain.empty:
             continue
         means = plain[["distance", "initial_distance", *_READING]].mean()

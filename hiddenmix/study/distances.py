@@ -2,7 +2,7 @@
 
 Of plainly trained networks: before and after training, at the input, the stages, and wherever the study
 mixes; and how the rest of the network reads mixed maps there. Of networks trained with mixing: after
-training, at their own hidden layers.
+training, at their own hidden layers; of CutMix, which is no sum, nothing.
 """
 
 import csv
@@ -59,7 +59,7 @@ def measure_distances(
     shape: tuple[int, int, int] = tuple(test.images.shape[1:])  # type: ignore[assignment]
     names = _layers(config, shape, len(data.classes), mixed)
     if not names:
-        return "mixes images alone: nothing to measure"
+        return "nothing to measure: no mixup of feature maps"
     chosen = subset(test.labels, images or IMAGES)
     pictures, labels = test.images, test.labels
     if chosen is not None:
@@ -105,7 +105,7 @@ def _layers(
     if is_plain(config):
         wanted = {"input", *mixed, *(each.name for each in networks.stages(available))}
     else:
-        wanted = set(layers(config)) - {"input"}
+        wanted = set(layers(config)) - {"input"} if config.operation == "mixup" else set()
     return [each.name for each in available if each.name in wanted]
 
 

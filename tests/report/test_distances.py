@@ -10,9 +10,11 @@ import pytest
 
 from hiddenmix.report.__main__ import main
 from hiddenmix.report.distances import answer, correlations, distances
+from hiddenmix.report.drawing import Drawing
 from hiddenmix.report.factors import effects
 from hiddenmix.report.findings import find
 from hiddenmix.report.results import read_study
+from tests.support.commands import unrendered
 from tests.support.made_study import write_answers
 
 LAYERS = ("conv1", "pool1", "conv2", "pool2", "conv3")
@@ -50,6 +52,8 @@ def made(folder: Path, gains: dict[str, float], digest: str = "1") -> Path:
             if trained == "none":
                 rest = f"{1 - value},{shown},0,0,{2 - value},{1 - value},0.4,0.75"
                 rows += [f"{start},equal,{rest}", f"{start},drawn,9,9,9,9,9,9,9,9"]
+            elif trained == "conv1" and layer == "conv2":
+                rows.append(f"{start},equal,,9,,0,,,,")  # of one of a list of layers
             elif trained == layer != "input":
                 rows.append(f"{start},equal,,{value / 2},,0,,,,")
     (folder / "mixing_distance.csv").write_text(HEADER + "\n".join(rows) + "\n")
@@ -95,7 +99,11 @@ def test_the_rank_correlation_is_that_of_a_count_by_hand(tmp_path: Path) -> None
     assert "that the distance explains the gains is not shown." in answer(places)
 
 
-def test_the_report_says_and_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_says_and_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = Drawing.save
+    monkeypatch.setattr(
+        Drawing, "save", lambda each, suffix: save(each, suffix) if each.name == "distance" else b""
+    )
     folder, output = made(tmp_path / "one", RISING), tmp_path / "published"
     assert main([str(folder), "--output", str(output)]) == 0
     text = (output / "report.md").read_text()
@@ -117,7 +125,10 @@ def test_the_report_says_and_shows_it(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "gain over image mixup (points)" in texts
 
 
-def test_several_studies_are_correlated_over_all_their_layers(tmp_path: Path) -> None:
+def test_several_studies_are_correlated_over_all_their_layers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unrendered(monkeypatch)
     folders = [
         made(tmp_path / "one", {"conv1": 0.02, "conv2": 0.08}, "1"),
         made(tmp_path / "two", {"conv1": 0.04, "conv3": 0.1}, "2"),

@@ -36,7 +36,7 @@ def test_a_studys_networks_are_measured_once(
     assert evaluate.main([str(STUDY), "--distance", "--images", "50"]) == 0
     said = capsys.readouterr().out
     assert said.count(": measured\n") == 3
-    assert said.count(": mixes images alone: nothing to measure\n") == 1
+    assert said.count(": nothing to measure: no mixup of feature maps\n") == 1
     assert {cell: (cell / "result.json").read_bytes() for cell in cells(tmp_path)} == before
     table = pd.read_csv(STUDY / "mixing_distance.csv")
     assert len(table) == 6 * (
