@@ -43,7 +43,9 @@ def distance_figure(places: Sequence[Place]) -> Drawing | None:
                 axis.errorbar(*place, yerr=around, color=color, marker=marker, capsize=2.5)
                 label = layer_label(each.layer)
                 beside = (5, (4, -11)[number % 2])  # neighbours above and below each other
-                axis.annotate(label, place, beside, textcoords="offset points", fontsize=8)
+                axis.annotate(
+                    label, place, beside, textcoords="offset points", fontsize=7.5, color=color
+                )
             axis.set_xlim(
                 0, 1.25 * max((each.values[measure] for each, _ in shown), default=0) or 1
             )
