@@ -14,7 +14,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m hiddenmix.evaluate",
         description="Measure the finished cells of a study on shifted, adversarial and outside test "
-        "images; what is measured already is skipped.",
+        "images, or with --distance how far mixing at a layer is from mixing images; what is measured "
+        "already is skipped.",
     )
     parser.add_argument("study", type=Path, help="the study's folder, such as outputs/default")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:<number>")
@@ -33,6 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="an outside set, as dataset.outside of the training command; any number of them",
     )
     parser.add_argument("--images", type=int, help="at most so many test images for each condition")
+    parser.add_argument(
+        "--distance",
+        action="store_true",
+        help="instead measure, at each layer, how far mixing there is from mixing images, and how the "
+        "rest of a plainly trained network reads mixed maps (docs/why.md): mixing_distance.csv",
+    )
     parser.add_argument("--version", action="version", version=VERSION)
     options = parser.parse_args(arguments)
     return guarded(lambda: _run(options))
@@ -47,6 +54,8 @@ def _run(options: argparse.Namespace) -> int:
         outside = {**(outside or {}), name: path}
     if options.images is not None and options.images < 1:
         raise UserError(f"--images={options.images} is not allowed\n  allowed: 1 or more")
+    if options.distance and outside is not None:
+        raise UserError("--outside is not allowed with --distance\n  allowed: one of them")
     from hiddenmix.study import evaluate_study  # loads torch
 
     return evaluate_study(
@@ -56,6 +65,7 @@ def _run(options: argparse.Namespace) -> int:
         targets=options.target,
         outside=outside,
         images=options.images,
+        distances=options.distance,
     )
 
 

@@ -4,7 +4,7 @@ A stream is a counter-based address, not a shared generator: the order of epoch 
 epochs 0 to 6 were run, skipped or resumed, and no consumer can shift another's draws. Two settings
 of the same seed therefore start from the same weights and see the same batches in the same order.
 The names in use are `init`, `order`, `augment`, `mix`, `dropout`, `split`, `evaluation`, `subset`,
-`picture` and `tune`.
+`picture`, `tune` and `tuples`.
 
 `init` and `dropout` are drawn inside torch from its default generators; `default_generators` lends
 those to one stream for the length of a `with` block.

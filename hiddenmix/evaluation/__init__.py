@@ -1,8 +1,20 @@
-"""Evaluators: clean, shifted, adversarial and outside test images, calibration."""
+"""Evaluators: clean, shifted, adversarial and outside test images, calibration, mixed maps."""
 
 from hiddenmix.evaluation.clean import accuracy
 from hiddenmix.evaluation.evaluators import EVALUATORS, SELECTIONS, answers, numbers
 from hiddenmix.evaluation.measuring import Value
+from hiddenmix.evaluation.mixed_maps import label_consistency, mixing_distance, take_statistics
 from hiddenmix.evaluation.outside import outside
 
-__all__ = ["EVALUATORS", "SELECTIONS", "Value", "accuracy", "answers", "numbers", "outside"]
+__all__ = [
+    "EVALUATORS",
+    "SELECTIONS",
+    "Value",
+    "accuracy",
+    "answers",
+    "label_consistency",
+    "mixing_distance",
+    "numbers",
+    "outside",
+    "take_statistics",
+]

@@ -93,11 +93,11 @@ def _one(options: argparse.Namespace, margin: float | None, console: Console) ->
 def _several(options: argparse.Namespace, margin: float | None, console: Console) -> Path:
     if options.output is None:
         raise UserError("several studies need --output\n  allowed: --output FOLDER")
-    studies, rows = read(options.study, margin)
+    studies, rows, places = read(options.study, margin)
     for study in studies:
         _warn(study.problems)
     pooled = pool(rows) if options.pool else []
-    path = write_several(studies, rows, options.output, options.title, pooled)
+    path = write_several(studies, rows, options.output, options.title, pooled, places)
     shown = [{"study": row.study} | answer_row(row.question, row.margin) for row in rows]
     console.print(answers_table(shown, keep=["study"]))
     for each in pooled:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from hiddenmix.report import distances
 from hiddenmix.report.answers import Answers
 from hiddenmix.report.comparison import settings_table
 from hiddenmix.report.factors import Best, Effect, best_layers, effects
@@ -25,6 +26,8 @@ class Findings:
     questions: list[Question]
     effects: list[Effect]
     best: list[Best]
+    places: list[distances.Place]
+    """How far mixing at layers is from mixing images, where that was measured."""
     margin: float
     """What counts as equal, a fraction."""
     answers: Answers
@@ -35,11 +38,13 @@ def find(study: Study, margin: float | None = None) -> Findings:
     table = settings_table(study.cells)
     answers = Answers(study.folder, study.cells)
     chosen = study.margin if margin is None else margin
+    found = effects(table, study.cells, answers)
     return Findings(
         table=table,
         questions=questions(table, study.cells, answers, chosen),
-        effects=effects(table, study.cells, answers),
+        effects=found,
         best=best_layers(table, study.cells, answers),
+        places=distances.distances(study, found),
         margin=chosen,
         answers=answers,
     )
@@ -53,6 +58,7 @@ def as_json(study: Study, found: Findings) -> dict[str, Any]:
         "questions": [question_json(each, found.margin) for each in found.questions],
         "factors": [_plain(each) for each in found.effects],
         "best_layers": [_plain(each) for each in found.best],
+        **({"distances": distances.as_json(found.places)} if found.places else {}),
         "looks": [_plain(each) for each in study.looks],
         "settings": [
             {key: None if pd.isna(value) else value for key, value in row.items()}

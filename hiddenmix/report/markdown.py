@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from hiddenmix.report import head
+from hiddenmix.report import distances, head
 from hiddenmix.report.answers import CLEAN
 from hiddenmix.report.comparison import PLAIN, condition_means, image_mixing
 from hiddenmix.report.factors import Best, Effect
@@ -67,6 +67,7 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
     if found.effects:
         lines += ["## Factors", "", _effects(found.effects), "", _FACTORS, ""]
         lines += _best(found.best)
+    lines += distances.section(found.places)
     lines += _by_seed(found.questions)
     images = image_mixing(table.loc[table["layer"] != PLAIN, "variant"])
     reading = _READING.format(images=images)

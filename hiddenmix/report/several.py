@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from hiddenmix.config import UserError, show
-from hiddenmix.report import head
+from hiddenmix.report import distances, head
 from hiddenmix.report.answers import CLEAN, SHIFTS
 from hiddenmix.report.comparison import operation
 from hiddenmix.report.findings import FORMAT, find, question_json
@@ -61,25 +61,30 @@ class Pooled:
     high: float | None
 
 
-def read(folders: Sequence[Path], margin: float | None) -> tuple[list[Study], list[Row]]:
-    """The studies of the folders and all their questions, clean test images first.
+def read(
+    folders: Sequence[Path], margin: float | None
+) -> tuple[list[Study], list[Row], list[distances.Place]]:
+    """The studies of the folders, all their questions, clean test images first, and how far mixing at
+    layers is from mixing images, where that was measured.
 
     `margin`, a fraction, is by default each study's own. Raises `UserError`: a folder that is no study,
     holds no results, or is named twice.
     """
     studies: list[Study] = []
     rows: list[Row] = []
+    places: list[distances.Place] = []
     for folder, name in zip(folders, _names(folders), strict=True):
         study = with_results(folder)
         found = find(study, margin)
         studies.append(study)
+        places += distances.of_study(found.places, name)
         digests = dict(zip(study.cells["title"], study.cells["digest"], strict=True))
         rows += [
             Row(name, digests[question.title], question, found.margin)
             for question in found.questions
         ]
     rows.sort(key=lambda row: _place(row.question.what))
-    return studies, rows
+    return studies, rows, places
 
 
 def _place(what: str) -> tuple[bool, bool, str]:
@@ -133,9 +138,11 @@ def write_several(
     output: Path,
     title: str | None = None,
     pooled: Sequence[Pooled] = (),
+    places: Sequence[distances.Place] = (),
 ) -> Path:
     """Write report.md, verdicts.csv, verdict.json and the forest plots into `output`; returns the path
     of the first. Raises `UserError` where they cannot be written."""
+    from hiddenmix.report.distance_figure import distance_figure
     from hiddenmix.report.forest_figure import forest
 
     try:
@@ -146,8 +153,12 @@ def write_several(
             here = [row for row in rows if row.question.what == what]
             if drawing := forest(here, [each for each in pooled if each.on == what]):
                 figures += save(drawing, "##", output, drawn, published=True)
+        if drawing := distance_figure(places):
+            figures += save(drawing, "##", output, drawn, published=True)
         remove_stale(output, drawn)
-        text = _markdown(studies, rows, pooled, clean(title or output.resolve().name), figures)
+        text = _markdown(
+            studies, rows, pooled, places, clean(title or output.resolve().name), figures
+        )
         verdict = {
             "format": FORMAT,
             "questions": [
@@ -156,6 +167,7 @@ def write_several(
                 for row in rows
             ],
             "pooled": [asdict(each) for each in pooled],
+            **({"distances": distances.as_json(places)} if places else {}),
         }
         content = json.dumps(verdict, indent=1, allow_nan=False, default=str) + "\n"
         atomic.write_bytes(output / "verdict.json", content.encode("utf-8", "replace"))
@@ -171,6 +183,7 @@ def _markdown(
     studies: Sequence[Study],
     rows: Sequence[Row],
     pooled: Sequence[Pooled],
+    places: Sequence[distances.Place],
     title: str,
     figures: list[str],
 ) -> str:
@@ -192,6 +205,7 @@ def _markdown(
     lines += figures
     lines += ["## The questions", "", markdown_table([row.cells() for row in rows], _KEEP), ""]
     lines += [_READING if pooled else f"{_READING} Nothing is pooled over data sets.", ""]
+    lines += distances.section(places)
     for row in rows:
         verdict, *rest = told(row.question, row.margin)
         lines += [f"{escaped(row.study)}: {verdict}", "", *(f"- {text}" for text in rest), ""]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from hiddenmix.config import UserError, show
+from hiddenmix.report import distances
 from hiddenmix.report.answers import NAME as ANSWERS
 from hiddenmix.report.cells_table import cells_table
 from hiddenmix.report.comparison import condition_means, settings_table
@@ -76,6 +77,8 @@ def write(study: Study, found: Findings, title: str | None, output: Path | None 
         _tables(study, found.table, output or study.folder)
         if output is not None:
             atomic.write_bytes(folder / ANSWERS, found.answers.content())
+            if (measured := distances.content(study)) is not None:
+                atomic.write_bytes(folder / distances.NAME, measured)
         figures, drawn = _figures(study, found, folder, published=output is not None)
         remove_stale(folder, drawn)
         heading = clean(title or study.folder.resolve().name)
@@ -114,6 +117,7 @@ def _figures(
     study: Study, findings: Findings, folder: Path, *, published: bool
 ) -> tuple[list[str], set[str]]:
     """Save every figure; the report's lines that show and explain them, and the files' names."""
+    from hiddenmix.report.distance_figure import distance_figure
     from hiddenmix.report.drawing import groups
     from hiddenmix.report.factor_figure import factor_figure
     from hiddenmix.report.figures import draw
@@ -130,6 +134,8 @@ def _figures(
         name = "factors" if len(places) == 1 else f"{number}_factors"
         if drawing := factor_figure(own, name):
             add(drawing, "##")
+    if drawing := distance_figure(findings.places):
+        add(drawing, "##")
     found = groups(study, findings.table)
     for number, group in enumerate(found[:_GROUPS], start=1):
         if len(found) > 1:

@@ -8,11 +8,18 @@ from typing import Any
 import torch
 from rich.text import Text
 
-from hiddenmix.config import UserError, from_plain, show
+from hiddenmix.config import UserError, from_plain, layers, show
 from hiddenmix.study.devices import choose_device
+from hiddenmix.study.distances import measure_distances, write_table
 from hiddenmix.study.finished import code_of
 from hiddenmix.study.loaded_data import LoadedData
-from hiddenmix.study.measuring import OtherDataError, add_evaluation, dropped, lacking
+from hiddenmix.study.measuring import (
+    OtherDataError,
+    add_evaluation,
+    check_data,
+    dropped,
+    lacking,
+)
 from hiddenmix.study.store import Cell, check_study, read_study, study_locked
 from hiddenmix.system import Interrupts
 from hiddenmix.terminal import clean, make_console
@@ -29,12 +36,14 @@ def evaluate_study(
     targets: Sequence[str] = (),
     outside: Mapping[str, str] | None = None,
     images: int | None = None,
+    distances: bool = False,
 ) -> int:
     """Measure the finished cells of a study in full, where they lack it, and write its report.
 
     `root`: where the data are now; `targets`: what `dataset=import` and `model=import` may import,
     since a study may come from others; `outside`: outside sets instead of those of the cells' own
-    configurations; `images`: at most so many test images. Returns the exit code: 1 if a network could
+    configurations; `images`: at most so many test images; `distances`: measure how far mixing at layers
+    is from mixing images instead. Returns the exit code: 1 if a network could
     not be measured, 2 if the data are not those that it was trained on. Raises `UserError`.
     """
     console = make_console()
@@ -50,6 +59,7 @@ def evaluate_study(
     loaded = LoadedData(console, chosen)
     LoadedData.clear()
     codes = {0}
+    mixed = _mixed_layers(cells)
     with Interrupts().installed():
         for number, (cell, found) in enumerate(cells, start=1):
             config = cell.config
@@ -67,7 +77,11 @@ def evaluate_study(
                     f"from code that is imported only where it is named: {names}"
                 )
                 continue
-            code, note = _evaluate(cell, found, loaded, chosen)
+            if distances:
+                work = partial(_measure, loaded, chosen, mixed[repr(config.model)], images)
+            else:
+                work = partial(_evaluate, loaded, chosen)
+            code, note = _attempt(cell, found, work)
             codes.add(code)
             say(f"[{number}/{len(cells)}] {cell.folder.name}: {note}")
         LoadedData.clear()
@@ -75,34 +89,63 @@ def evaluate_study(
         from hiddenmix.report import write_report
 
         with study_locked(folder):
+            if distances:
+                write_table(folder, [cell for cell, _ in cells])
             say(f"report: {write_report(folder)}")
     return max(codes)
 
 
-def _evaluate(
-    cell: Cell, found: dict[str, Any], loaded: LoadedData, device: torch.device
-) -> tuple[int, str]:
-    """Measure one finished cell where it lacks something; the exit code, and what is said of it."""
-    sets = partial(loaded.outside, cell.config)
-    note = "already evaluated"
+_Work = Callable[[Cell, dict[str, Any]], str]
+"""What is done to a finished cell; its result is given, and what is said of it returned."""
+
+
+def _attempt(cell: Cell, found: dict[str, Any], work: _Work) -> tuple[int, str]:
+    """Do `work` while holding the cell; the exit code, and what is said of it."""
     with cell.locked(timeout=_PATIENCE) as mine:
         if not mine:
             return 0, "another process holds it"
-        now = cell.result() or found  # another process may have evaluated it meanwhile
-        lacks = None
         try:
-            lacks = lacking(cell, now, True, sets)
-        except UserError as error:
-            note += f"; whether its outside sets have changed is not known: {clean(error)}"
-        if lacks is None:
-            return 0, note
-        try:
-            new = add_evaluation(cell, now, loaded.get(cell.config), device, sets(), lacks)
+            # Another process may have evaluated it meanwhile.
+            return 0, work(cell, cell.result() or found)
         except (OtherDataError, UserError) as error:
             return 2, f"refused: {clean(error)}"
         except (OSError, ValueError, RuntimeError) as error:
             return 1, f"failed: {clean(error)}"
-        return 0, f"evaluated{dropped(now, new)}"
+
+
+def _evaluate(loaded: LoadedData, device: torch.device, cell: Cell, result: dict[str, Any]) -> str:
+    """Measure one finished cell where it lacks something."""
+    sets = partial(loaded.outside, cell.config)
+    try:
+        lacks = lacking(cell, result, True, sets)
+    except UserError as error:
+        unknown = "whether its outside sets have changed is not known"
+        return f"already evaluated; {unknown}: {clean(error)}"
+    if lacks is None:
+        return "already evaluated"
+    new = add_evaluation(cell, result, loaded.get(cell.config), device, sets(), lacks)
+    return f"evaluated{dropped(result, new)}"
+
+
+def _measure(
+    loaded: LoadedData,
+    device: torch.device,
+    mixed: set[str],
+    images: int | None,
+    cell: Cell,
+    result: dict[str, Any],
+) -> str:
+    data = loaded.get(cell.config)
+    check_data(cell, data)
+    return measure_distances(cell, result, data, device, mixed, images)
+
+
+def _mixed_layers(cells: Sequence[tuple[Cell, dict[str, Any]]]) -> dict[str, set[str]]:
+    """Where the study mixes each kind of network."""
+    found: dict[str, set[str]] = {}
+    for cell, _ in cells:
+        found.setdefault(repr(cell.config.model), set()).update(layers(cell.config))
+    return found
 
 
 def _finished(folder: Path, say: Callable[[str], None]) -> Iterator[tuple[Cell, dict[str, Any]]]:

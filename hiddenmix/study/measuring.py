@@ -270,11 +270,7 @@ def add_evaluation(
     Raises `OtherDataError` for data that the cell was not trained on, `OSError` or `ValueError` where
     the weights cannot be read or are not the result's own.
     """
-    if data.digest != cell.data:
-        raise OtherDataError(
-            f"its data are other ones: {len(data.test.images):,} test images with the digest "
-            f"{data.digest[:8]}, where the network was trained on {cell.data[:8]}"
-        )
+    check_data(cell, data)
     shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
     network = stored_network(cell.folder, cell.config, result, shape, len(data.classes))
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -308,6 +304,15 @@ def add_evaluation(
     with CellBoard(cell.folder) as board:
         board.scalars(headline(whole), cell.config.epochs + 1)
     return whole
+
+
+def check_data(cell: Cell, data: Data) -> None:
+    """Raise `OtherDataError` for data that the cell was not trained on."""
+    if data.digest != cell.data:
+        raise OtherDataError(
+            f"its data are other ones: {len(data.test.images):,} test images with the digest "
+            f"{data.digest[:8]}, where the network was trained on {cell.data[:8]}"
+        )
 
 
 def dropped(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

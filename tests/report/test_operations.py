@@ -104,7 +104,7 @@ def test_pooling_over_studies_takes_one_operation(tmp_path: Path) -> None:
         study(tmp_path / kind, (kind,), digest=f"{number:032x}", title=kind)
         for number, kind in enumerate(("mixup", "cutmix"))
     ]
-    _, rows = read(folders, None)
+    _, rows, _ = read(folders, None)
     with pytest.raises(UserError, match="--pool takes studies of one operation"):
         pool(rows)
 

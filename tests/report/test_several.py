@@ -88,7 +88,7 @@ def test_the_forest_plot_has_a_row_each_with_both_intervals(
 def test_pooling_counts_a_data_set_once(tmp_path: Path, studies: list[Path]) -> None:
     """Two studies on the same data are no independent evidence, whatever they call it."""
     again = made(tmp_path / "again", "Digits again", 0.05, "1")
-    _, rows = read([*studies, again], None)
+    _, rows, _ = read([*studies, again], None)
     gains = {row.study: row.question.gain for row in rows if row.question.what == "clean"}
     means = {study: gain.mean for study, gain in gains.items() if gain is not None}
     expected = mean_interval([(means["one"] + means["again"]) / 2, means["two"], means["three"]])
@@ -107,7 +107,7 @@ def test_pooling_counts_a_data_set_once(tmp_path: Path, studies: list[Path]) -> 
 
 def test_studies_of_one_name_are_told_apart(tmp_path: Path) -> None:
     folders = [made(tmp_path / place / "default", "Digits", 0.1, "1") for place in ("a", "b")]
-    _, rows = read(folders, 0.01)
+    _, rows, _ = read(folders, 0.01)
     assert {row.study for row in rows} == {"a/default", "b/default"}
     assert {row.margin for row in rows} == {0.01}
 

@@ -1,0 +1,263 @@
+"""Whether a layer's gain follows its distance from image mixing: what `hiddenmix.evaluate --distance`
+measured, layer by layer, beside the gains. docs/why.md has the definitions.
+
+Each data set and network has one point a layer, of two images with equal weights: the distance is the
+mean over the plainly trained networks, the gain that of the factor `layer`, over the input.
+"""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hiddenmix.report.comparison import INPUT, PLAIN, layer_rank
+from hiddenmix.report.factors import Effect
+from hiddenmix.report.fields import UnusableError, read_text
+from hiddenmix.report.results import Study
+from hiddenmix.report.tables import markdown_table, p_text, points
+from hiddenmix.report.two_way import Gain
+from hiddenmix.terminal import clean
+
+NAME = "mixing_distance.csv"
+
+MEASURES = {
+    "distance": "the distance from image mixing",
+    "initial_distance": "the distance before training",
+    "kl": "how badly mixed maps are read (KL)",
+}
+"""What a gain may follow. The first one is tested; the others explore."""
+
+_READING = ("cross_entropy", "kl", "total_variation", "in_classes")
+
+_PERMUTATIONS = 10_000  # all of them, up to seven layers
+
+_EXPLAINED = """\
+Two test images mixed in equal parts. Distance: |h(½x + ½x′) − ½h(x) − ½h(x′)| / |h(½x + ½x′)|, h the \
+network up to the layer; 0 where mixing there is mixing the images. Trained and untrained: of the \
+plainly trained networks after and before training; mixed here: of those that were trained with mixing \
+at this layer. The rest is of plainly trained networks: p is their answer to the mixed map, q the \
+mixture of their answers to the two images; cross-entropy of p against the mixed label (at best ln 2 = \
+0.693 for images of two classes, 0 for one) and KL(q‖p), in nats; total variation of p and q; how often \
+the likeliest class of p is one of the two. The gain is that of the table of factors. \
+mixing_distance.csv has every network, three images, and other weights; docs/why.md the formulas."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One layer of a data set and network."""
+
+    title: str
+    model: str
+    layer: str
+    networks: int
+    """Plainly trained networks that were measured."""
+    values: Mapping[str, float]
+    """Means over them: `distance`, `initial_distance`, `cross_entropy`, `kl`, `total_variation`,
+    `in_classes`; `mixed_distance`, over the networks that were trained with mixing here."""
+    gain: Gain | None
+    """Over the input; None where nothing was trained with mixing here, or no input."""
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's rank correlation of the gains with a measure, over layers."""
+
+    measure: str
+    n: int
+    """Layers."""
+    rho: float
+    p: float | None
+    """Two-sided, by permutation of the gains; of the tested measure alone."""
+
+
+def distances(study: Study, effects: Sequence[Effect]) -> list[Place]:
+    """What was measured of a study, by data set, network and depth; nothing where there is no
+    mixing_distance.csv, or a damaged one, which is added to `Study.problems`."""
+    table = _read(study)
+    gains = {
+        (effect.title, effect.model, effect.level): effect.gain
+        for effect in effects
+        if effect.factor == "layer" and effect.reference == INPUT
+    }
+    found = []
+    for (title, model, layer), rows in table.groupby(["title", "model", "layer"], sort=False):
+        plain, own = rows[rows["trained"] == PLAIN], rows[rows["trained"] == layer]
+        if plain.empty:
+            continue
+        means = plain[["distance", "initial_distance", *_READING]].mean()
+        means["mixed_distance"] = own["distance"].mean()
+        values = {str(key): float(value) for key, value in means.items() if math.isfinite(value)}
+        gain = gains.get((str(title), str(model), str(layer)))
+        found.append(Place(str(title), str(model), str(layer), len(plain), values, gain))
+    return sorted(found, key=lambda each: (each.title, each.model, layer_rank(each.layer)))
+
+
+def of_study(places: Sequence[Place], name: str) -> list[Place]:
+    """The same, with the study's name behind the data's: to stand beside those of other studies."""
+    return [replace(each, title=f"{each.title} ({name})") for each in places]
+
+
+def content(study: Study) -> bytes | None:
+    """The study's mixing_distance.csv, to be published; None where there is none."""
+    try:
+        text = read_text(study.folder / NAME)
+    except UnusableError:
+        return None
+    return None if text is None else text.encode()
+
+
+def _read(study: Study) -> pd.DataFrame:
+    """The rows of two equal images, with each network's data set, model and layer (`trained`)."""
+    numbers = ["distance", "initial_distance", *_READING]
+    empty = pd.DataFrame(columns=["cell", "layer", "title", "model", "trained", *numbers])
+    try:
+        text = read_text(study.folder / NAME)
+        if text is None:
+            return empty
+        table = pd.read_csv(io.StringIO(text), dtype={"cell": str, "layer": str, "weights": str})
+        chosen = table[(table["images"] == 2) & (table["weights"] == "equal")]
+        for name in numbers:
+            values = pd.to_numeric(chosen[name], errors="coerce")
+            chosen = chosen.assign(**{name: values.where(np.isfinite(values) & (values >= 0))})
+    except (UnusableError, ValueError, KeyError, TypeError) as error:
+        problem = (
+            f"{NAME} was left out: {clean(error, 200)}; hiddenmix.evaluate --distance writes it"
+        )
+        if problem not in study.problems:
+            study.problems.append(problem)
+        return empty
+    chosen = chosen.assign(layer=chosen["layer"].map(clean))
+    known = study.cells[["cell", "title", "model", "layer"]].rename(columns={"layer": "trained"})
+    return chosen[["cell", "layer", *numbers]].drop_duplicates(["cell", "layer"]).merge(known)
+
+
+def correlations(places: Sequence[Place]) -> list[Correlation]:
+    """Of the gains with each of `MEASURES`, where three layers or more have both and neither is the
+    same at all of them."""
+    found = []
+    for measure in MEASURES:
+        known = [(each.values[measure], gain.mean) for each, gain in known_gains(places, measure)]
+        # Rounded: gains that are equal on paper are equal in rank.
+        values, gains = np.round(known, 9).reshape(-1, 2).T
+        if len(known) > 2 and np.ptp(values) > 0 and np.ptp(gains) > 0:
+            from scipy.stats import permutation_test, spearmanr  # slow to import
+
+            def rho(ys: Any, xs: Any = values) -> float:
+                return float(spearmanr(xs, ys).statistic)
+
+            p = None
+            if measure == "distance":
+                test = permutation_test(
+                    (gains,),
+                    rho,
+                    permutation_type="pairings",
+                    vectorized=False,
+                    n_resamples=_PERMUTATIONS,
+                    rng=np.random.default_rng(0),
+                )
+                p = float(test.pvalue)
+            found.append(Correlation(measure, len(known), rho(gains), p))
+    return found
+
+
+def known_gains(places: Sequence[Place], measure: str) -> list[tuple[Place, Gain]]:
+    """The places that have both a gain and `measure`."""
+    return [(each, each.gain) for each in places if each.gain and measure in each.values]
+
+
+def answer(places: Sequence[Place]) -> str:
+    """Whether the distance explains the gains, in words; empty where there is nothing to say."""
+    known = known_gains(places, "distance")
+    if not known:
+        return ""
+    sets = len({(each.title, each.model) for each, _ in known})
+    over = f"{len(known)} layer{'s' * (len(known) > 1)}"
+    if sets > 1:
+        over += f" of {sets} data sets and networks"
+    found = {each.measure: each for each in correlations(places)}
+    tested = found.get("distance")
+    if tested is None:
+        return f"**Why**: gain and distance are known at {over}: too few that differ to be ranked."
+    assert tested.p is not None
+    text = (
+        f"**Why**: over n = {over}, the rank correlation of gain and distance from image mixing is "
+        f"ρ = {_rho(tested.rho)} (p = {p_text(tested.p)}, by permutation)"
+    )
+    if tested.p < 0.05:
+        text += (
+            ": layers farther from image mixing gain more."
+            if tested.rho > 0
+            else ": layers farther from image mixing gain less."
+        )
+    else:
+        text += ": that the distance explains the gains is not shown."
+        fewest = 2 / math.factorial(tested.n)
+        if fewest >= 0.05:
+            text += f" With {tested.n} layers p cannot fall below {p_text(fewest)}."
+    apart = sum(_apart(gain) for _, gain in known)
+    text += f" {apart} of the {len(known)} gains have a 95 % interval that excludes 0."
+    others = [each for each in found.values() if each.measure != "distance"]
+    if others:
+        listed = " and ".join(f"{_rho(each.rho)} with {MEASURES[each.measure]}" for each in others)
+        text += f" To explore: ρ = {listed}."
+    return (
+        f"{text} Layers of one data set share networks, test images and the baseline, so that they are "
+        "no independent points."
+    )
+
+
+def _rho(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def interval(gain: Gain) -> tuple[float | None, float | None]:
+    """Its 95 % interval for new seeds and images, or where predictions lack, for new seeds."""
+    if gain.low is None:
+        return gain.seed_low, gain.seed_high
+    return gain.low, gain.high
+
+
+def _apart(gain: Gain) -> bool:
+    low, high = interval(gain)
+    return low is not None and high is not None and not low <= 0 <= high
+
+
+def section(places: Sequence[Place], heading: str = "##") -> list[str]:
+    """The report's lines: the answer and the table behind it."""
+    if not places:
+        return []
+    said = answer(places)
+    lines = [f"{heading} Distance from image mixing", "", *([said, ""] if said else [])]
+    return [*lines, markdown_table([_row(each) for each in places]), "", _EXPLAINED, ""]
+
+
+def _row(place: Place) -> dict[str, str]:
+    values, gain = place.values, place.gain
+
+    def number(name: str, digits: int = 3) -> str:
+        return f"{values[name]:.{digits}f}" if name in values else ""
+
+    inside = f"{100 * values['in_classes']:.1f}" if "in_classes" in values else ""
+    return {
+        **{"data": place.title, "network": place.model, "layer": place.layer},
+        **{"networks": str(place.networks), "untrained": number("initial_distance")},
+        **{"trained": number("distance"), "mixed here": number("mixed_distance")},
+        "gain, points [95 %]": "" if gain is None else points(gain.mean, *interval(gain)),
+        **{"cross-entropy": number("cross_entropy"), "KL": number("kl")},
+        **{"total variation": number("total_variation"), "one of the two, %": inside},
+    }
+
+
+def as_json(places: Sequence[Place]) -> dict[str, Any]:
+    """For verdict.json."""
+    return {
+        "correlations": [asdict(each) for each in correlations(places)],
+        "layers": [
+            asdict(each) | {"gain": None if each.gain is None else asdict(each.gain)}
+            for each in places
+        ],
+    }

@@ -1,0 +1,169 @@
+"""Gain against distance from image mixing, from tables as `hiddenmix.evaluate --distance` writes them."""
+
+import json
+from itertools import permutations
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from hiddenmix.report.__main__ import main
+from hiddenmix.report.distances import answer, correlations, distances
+from hiddenmix.report.drawing import Drawing
+from hiddenmix.report.factors import effects
+from hiddenmix.report.findings import find
+from hiddenmix.report.results import read_study
+from tests.support.commands import unrendered
+from tests.support.made_study import write_answers
+
+LAYERS = ("conv1", "pool1", "conv2", "pool2", "conv3")
+SETTINGS = (
+    ("none", None, None),
+    *((layer, "siamese", 1.0) for layer in ("input", *LAYERS)),
+)
+DISTANCE = {"input": 0.0, **dict(zip(LAYERS, (0.2, 0.3, 0.5, 0.4, 0.6), strict=True))}
+RISING = dict(zip(LAYERS, (0.02, 0.04, 0.08, 0.06, 0.1), strict=True))
+HEADER = (
+    "cell,test_images,layer,images,weights,initial_distance,distance,initial_batch_distance,"
+    "batch_distance,cross_entropy,kl,total_variation,in_classes\n"
+)
+
+
+def made(folder: Path, gains: dict[str, float], digest: str = "1") -> Path:
+    """A study of two seeds on 200 images, in which layers gain so much, and its table of distances."""
+    layers = {"none", "input", *gains}
+    write_answers(
+        folder,
+        [each for each in SETTINGS if each[0] in layers],
+        range(2),
+        200,
+        lambda layer, mode, alpha: 0.6 + gains.get(layer, 0.0),
+        title="Digits",
+        digest=digest * 32,
+        full=False,
+    )
+    rows = []
+    for cell in sorted(path.name for path in (folder / "cells").iterdir()):
+        trained, seed = cell.split("-")[2], int(cell[-1])
+        for layer, value in DISTANCE.items():
+            shown = value + 0.1 * seed * (value > 0)
+            start = f"{cell},200,{layer},2"
+            if trained == "none":
+                rest = f"{1 - value},{shown},0,0,{2 - value},{1 - value},0.4,0.75"
+                rows += [f"{start},equal,{rest}", f"{start},drawn,9,9,9,9,9,9,9,9"]
+            elif trained == "conv1" and layer == "conv2":
+                rows.append(f"{start},equal,,9,,0,,,,")  # of one of a list of layers
+            elif trained == layer != "input":
+                rows.append(f"{start},equal,,{value / 2},,0,,,,")
+    (folder / "mixing_distance.csv").write_text(HEADER + "\n".join(rows) + "\n")
+    return folder
+
+
+def test_the_table_has_the_means_and_the_factors_gains(tmp_path: Path) -> None:
+    folder = made(tmp_path / "one", RISING)
+    found = find(read_study(folder))
+    assert [each.layer for each in found.places] == ["input", *LAYERS]
+    gains = {each.level: each.gain for each in found.effects if each.factor == "layer"}
+    for each in found.places:
+        value = DISTANCE[each.layer]
+        seeds = 0.05 if value else 0.0  # the mean over the two of them
+        assert each.networks == 2
+        assert each.values["distance"] == pytest.approx(value + seeds)
+        assert each.values["initial_distance"] == pytest.approx(1 - value)
+        assert each.values["in_classes"] == 0.75
+        assert each.gain == gains.get(each.layer)
+        if each.layer != "input":
+            assert each.values["mixed_distance"] == pytest.approx(value / 2)
+
+
+def test_the_rank_correlation_is_that_of_a_count_by_hand(tmp_path: Path) -> None:
+    """Five layers: 120 permutations."""
+    gains = RISING | {"pool1": 0.09}
+    places = find(read_study(made(tmp_path / "one", gains))).places
+    [tested, before, reading] = correlations(places)
+    ranks = np.array([each.gain.mean for each in places if each.gain]).argsort().argsort()
+    assert ranks.tolist() == [0, 3, 2, 1, 4]
+    distance_ranks = np.array([0, 1, 3, 2, 4])
+
+    def rho(order: np.ndarray) -> float:
+        return float(1 - 6 * ((order - distance_ranks) ** 2).sum() / (5 * 24))
+
+    every = [rho(np.array(order)) for order in permutations(range(5))]
+    one_sided = np.mean([each >= rho(ranks) - 1e-9 for each in every])
+    assert (tested.measure, tested.n) == ("distance", 5)
+    assert tested.rho == pytest.approx(rho(ranks))
+    assert tested.p == pytest.approx(2 * one_sided)
+    assert [before.rho, reading.rho] == pytest.approx([-rho(ranks)] * 2)
+    assert before.p is reading.p is None
+    assert "that the distance explains the gains is not shown." in answer(places)
+
+
+def test_the_report_says_and_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = Drawing.save
+    monkeypatch.setattr(
+        Drawing, "save", lambda each, suffix: save(each, suffix) if each.name == "distance" else b""
+    )
+    folder, output = made(tmp_path / "one", RISING), tmp_path / "published"
+    assert main([str(folder), "--output", str(output)]) == 0
+    text = (output / "report.md").read_text()
+    assert (
+        "**Why**: over n = 5 layers, the rank correlation of gain and distance from image mixing is "
+        "ρ = +1.00 (p = 0.017, by permutation): layers farther from image mixing gain more. "
+    ) in text
+    assert "ρ = −1.00 with the distance before training and −1.00 with how badly mixed maps" in text
+    assert "| conv2   |          2 |       0.500 |     0.550 |        0.250 |" in text
+    copied = (output / "mixing_distance.csv").read_bytes()
+    assert copied == (folder / "mixing_distance.csv").read_bytes()
+    stored = json.loads((output / "verdict.json").read_text())["distances"]
+    assert stored["correlations"][0]["rho"] == pytest.approx(1)
+    assert [each["layer"] for each in stored["layers"]] == ["input", *LAYERS]
+    assert (output / "distance.png").is_file()
+    root = ET.parse(output / "distance.svg").getroot()  # noqa: S314  # our own file
+    texts = ["".join(each.itertext()) for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert set(LAYERS) <= {*texts}
+    assert "gain over image mixup (points)" in texts
+
+
+def test_several_studies_are_correlated_over_all_their_layers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unrendered(monkeypatch)
+    folders = [
+        made(tmp_path / "one", {"conv1": 0.02, "conv2": 0.08}, "1"),
+        made(tmp_path / "two", {"conv1": 0.04, "conv3": 0.1}, "2"),
+    ]
+    output = tmp_path / "both"
+    assert main([*map(str, folders), "--output", str(output)]) == 0
+    text = (output / "report.md").read_text()
+    assert "**Why**: over n = 4 layers of 2 data sets and networks" in text
+    assert "With 4 layers p cannot fall below 0.083." in text
+    assert "| Digits (two) |" in text
+    assert "![Gain against distance from image mixing](distance.png)" in text
+    assert json.loads((output / "verdict.json").read_text())["distances"]["layers"][0]["title"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"\xff\xfe", b"cell,layer\n1,2\n", b'"', HEADER.encode()),
+        HEADER.encode() + b"x,1,conv1,2,equal,inf,nan,-1,word,,,,\n",
+    ],
+)
+def test_a_damaged_table_is_as_none(tmp_path: Path, content: bytes) -> None:
+    folder = made(tmp_path / "one", {"conv1": 0.02})
+    study = read_study(folder)
+    (folder / "mixing_distance.csv").write_bytes(content)
+    assert distances(study, ()) == []
+    damaged = not content.startswith(HEADER.encode())
+    assert [each.startswith("mixing_distance.csv was left out: ") for each in study.problems] == (
+        [True] if damaged else []
+    )
+
+
+def test_without_a_table_nothing_is_said(tmp_path: Path) -> None:
+    folder = made(tmp_path / "one", {"conv1": 0.02})
+    (folder / "mixing_distance.csv").unlink()
+    found = find(read_study(folder))
+    assert found.places == []
+    assert effects(found.table, read_study(folder).cells, found.answers) == found.effects
