@@ -7,12 +7,13 @@ from hiddenmix.study.finished import FinishedNetwork, load
 from hiddenmix.study.from_python import run
 from hiddenmix.study.loaded_data import load_data
 from hiddenmix.study.planning import check_requests
-from hiddenmix.study.running import conclude_elsewhere, run_command
+from hiddenmix.study.running import check_elsewhere, conclude_elsewhere, run_command
 from hiddenmix.study.store import Cell
 
 __all__ = [
     "Cell",
     "FinishedNetwork",
+    "check_elsewhere",
     "check_requests",
     "choose_device",
     "conclude_elsewhere",

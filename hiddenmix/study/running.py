@@ -1,15 +1,16 @@
 """Runs what a command asks for: plans the cells of a study, trains those that lack, shows the table."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import torch
 from rich.console import Console
 
 from hiddenmix import data as data_room
-from hiddenmix.config import Config, layers
+from hiddenmix.config import Config, UserError, layers
 from hiddenmix.study.announcement import announce, warn_of_layers
 from hiddenmix.study.cells import data_title
 from hiddenmix.study.command import Run
@@ -33,12 +34,13 @@ WAIT_SECONDS = 1.0
 def run_command(
     configs: Sequence[Config],
     command: Sequence[str],
-    job: int = 0,
+    job: int | None = None,
     console: Console | None = None,
 ) -> int:
     """Train every network that `configs` need and their study lacks; returns the exit code.
 
-    `command`: the user's arguments, as they are recorded; `job`: the number of a launcher's job.
+    `command`: the user's arguments, as they are recorded; `job`: the number of an engine's job, whose
+    launching process ends with the table (`conclude_elsewhere`).
     0: all are done; 1: some failed, which the table names. Raises `UserError` and `Interrupted`.
     """
     console = console or make_console()
@@ -66,23 +68,37 @@ def command_line(command: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "hiddenmix.train", *command])
 
 
-def conclude_elsewhere(command: Sequence[str]) -> int:
-    """End a command whose jobs a launcher ran in other processes; returns its exit code."""
+def check_elsewhere(configs: Sequence[Config]) -> None:
+    """`check_requests`, as far as another machine than the one that will train can tell: it may lack
+    the device and the data."""
+    try:
+        for config in configs:
+            data_room.describe(config.dataset)
+    except (UserError, OSError):
+        return
+    check_requests([replace(config, device="cpu") for config in configs])
+
+
+def conclude_elsewhere(
+    command: Sequence[str], jobs: Mapping[int, str], ended: Mapping[int, str]
+) -> int:
+    """End a command whose `jobs`, overrides by number, an engine ran in other processes; returns its
+    exit code. `ended`: what became of jobs that had no end of their own."""
     from hiddenmix.study.conclusion import conclude_command
 
-    return conclude_command(command_line(command), make_console())
+    return conclude_command(command_line(command), jobs, ended, make_console())
 
 
 def _run_study(
     name: str,
     configs: list[Config],
     command: str,
-    job: int,
+    job: int | None,
     console: Console,
     interrupts: Interrupts,
 ) -> int:
     study = OUTPUTS / name
-    device = choose_device(configs[0].device, job)
+    device = choose_device(configs[0].device, job or 0)
     loaded = LoadedData(console, device)
     auto = any(config.repeats == "auto" for config in configs)
     if auto:
@@ -115,6 +131,7 @@ def _run_study(
                 "dirty": environment()["dirty"],
                 "requested": list(plan.requested),
                 "cells": list(plan.cells),
+                **({} if job is None else {"job": job}),
             },
         )
         lacks = sum(_lacks(cell, loaded) for cell in cells)
@@ -128,6 +145,10 @@ def _run_study(
             failures = _train_all(cells, team, display, interrupts)
         if seeds is not None and (failures or look(study, plan, display)):
             break
+    if job is not None:
+        for each, message in failures.items():
+            console.print(f"failed: {each}: {message}", markup=False, soft_wrap=True)
+        return 1 if failures else 0
     # Imported here: pandas and scipy take a second that no refused command should wait for.
     from hiddenmix.study.conclusion import conclude
 
