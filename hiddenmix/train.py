@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import hydra
@@ -17,7 +18,7 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import TaskFunction
 from hydra.utils import get_original_cwd
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from hiddenmix.config import (
@@ -31,7 +32,8 @@ from hiddenmix.config import (
     show,
 )
 from hiddenmix.system import Interrupts, start_server, stop_server
-from hiddenmix.terminal import VERSION, as_hydra_reads, clean, guarded
+from hiddenmix.terminal import VERSION, as_hydra_reads, clean, guarded, prepare
+from hydra_plugins._hiddenmix_sweep import Made, begin, under_way
 
 
 class Door(Callback):
@@ -48,17 +50,13 @@ class Door(Callback):
         _leave_on_error(action)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Remember what Hydra is about to make."""
-        launcher = _launcher()
-        launcher.made = sys.modules[launcher.__module__].Made(config)
-        launcher.elsewhere = not config.hydra.launcher["_target_"].endswith(launcher.__name__)
-
-
-def _launcher() -> Any:
-    # Not at the top: Hydra runs the module of a plugin anew when it looks for plugins.
-    from hydra_plugins.hiddenmix_launcher import HiddenmixLauncher
-
-    return HiddenmixLauncher
+        """Remember what Hydra is about to make, and stand between it and another engine's launcher."""
+        sweep = under_way()
+        sweep.made = Made(config)
+        if not str(config.hydra.launcher["_target_"]).endswith("HiddenmixLauncher"):
+            sweep.chosen = config.hydra.launcher
+            with read_write(config), open_dict(config):
+                config.hydra.launcher = {"_target_": "hydra_plugins.hiddenmix_elsewhere.Elsewhere"}
 
 
 def _leave_on_error(action: Any) -> Any:
@@ -83,13 +81,19 @@ def _check(configs: list[Config]) -> None:
     if configs[0].workers != 1 and configs[0].device in ("auto", "cpu"):
         # While this process loads torch and the data, the one that workers come from does so too.
         start_server()
-    # Imported here, as all that loads torch, so that --help answers at once. A signal waits, since
-    # torch's own start-up would not survive it.
-    with Interrupts().installed() as interrupts, interrupts.deferred():
-        from hiddenmix.study import check_requests, load_data
-    interrupts.check()
+    _load_torch()
+    from hiddenmix.study import check_requests, load_data
+
     check_requests(configs)
     load_data(configs)
+
+
+def _load_torch() -> None:
+    # All that loads torch is imported late, so that --help answers at once. A signal waits, since
+    # torch's own start-up would not survive it.
+    with Interrupts().installed() as interrupts, interrupts.deferred():
+        pass
+    interrupts.check()
 
 
 def run_jobs(configs: list[Config]) -> int:
@@ -98,41 +102,66 @@ def run_jobs(configs: list[Config]) -> int:
     return _run(configs)
 
 
-COMMAND = "HIDDENMIX_COMMAND"
-"""Environment variable with the user's own arguments: a launcher's workers have an argv of theirs."""
+def check_jobs(configs: list[Config]) -> None:
+    """What can be checked of an engine's jobs before they are handed to it. Raises `UserError`."""
+    check_meaning(configs)
+    _load_torch()
+    from hiddenmix.study import check_elsewhere
+
+    check_elsewhere(configs)
 
 
-def _run(configs: list[Config], job: int = 0) -> int:
+def run_job(config: DictConfig, command: Sequence[str]) -> int:
+    """One job of a sweep in an engine's process, of the user's `command`; its exit code."""
+    prepare()
+    mine = from_hydra(config)
+    if mine.workers == "auto" and "SLURM_JOB_ID" not in os.environ:
+        mine.workers = 1  # the engine already runs a job on each core that it wants to use
+    _load_torch()
     from hiddenmix.study import run_command
 
-    return run_command(configs, shlex.split(os.environ[COMMAND]), job)
+    return run_command([mine], command, int(HydraConfig.get().job.num))
+
+
+COMMAND = "HIDDENMIX_COMMAND"
+"""Environment variable with the user's own arguments: this module may be there twice, once as the main
+one."""
+
+
+def given() -> tuple[str, ...]:
+    """The arguments of the command under way, as the user gave them."""
+    return tuple(shlex.split(os.environ[COMMAND]))
+
+
+def _run(configs: list[Config]) -> int:
+    from hiddenmix.study import run_command
+
+    return run_command(configs, given())
 
 
 def _task(config: DictConfig) -> int:
+    """A single run, to whose errors Hydra would add a line."""
     if HydraConfig.get().job.chdir:
         # Studies, data and the paths that are printed are of the folder the command was given in.
         os.chdir(get_original_cwd())
-    job = HydraConfig.get().job
-    if OmegaConf.is_missing(job, "num"):  # a single run, whose errors Hydra would add a line to
-        code = _leave_on_error(lambda: _run([from_hydra(config)]))
-        if code:
-            sys.exit(code)
-        return 0
-    mine = from_hydra(config)
-    if mine.workers == "auto" and "SLURM_JOB_ID" not in os.environ:
-        mine.workers = 1  # the launcher already runs a job on each core that it wants to use
-    return _run([mine], job.num)
+    code = _leave_on_error(lambda: _run([from_hydra(config)]))
+    if code:
+        sys.exit(code)
+    return 0
 
 
 def _end_elsewhere(error: Exception | None) -> int:
-    """End a sweep whose jobs another launcher ran; `error` is what came of it."""
+    """End a sweep whose jobs another engine ran; `error` is what came of it."""
     from hiddenmix.study import conclude_elsewhere
 
-    code = conclude_elsewhere(shlex.split(os.environ[COMMAND]))
+    sweep = under_way()
+    code = max(sweep.code, conclude_elsewhere(given(), sweep.jobs, sweep.ended))
     if error is not None:
         text = clean(str(error).strip().splitlines()[-1] if str(error).strip() else error, 500)
         sys.stderr.write(f"the launcher reports {type(error).__name__}: {text}\n")
         code = max(code, 1)
+    if sweep.mistake is not None:
+        raise sweep.mistake
     return code
 
 
@@ -160,7 +189,7 @@ def _check_flags() -> None:
 def main() -> None:
     """The command."""
     register()
-    _launcher().made, _launcher().code, _launcher().elsewhere = None, 0, False
+    begin()
     application = hydra.main(
         version_base="1.3", config_path=str(config_folder()), config_name="config"
     )
@@ -172,20 +201,21 @@ def main() -> None:
             return 0
         _check_text()
         _check_flags()
-        os.environ[COMMAND] = shlex.join(sys.argv[1:])  # inherited by whatever a launcher starts
+        os.environ[COMMAND] = shlex.join(sys.argv[1:])
         sys.argv[1:] = as_hydra_reads(sys.argv[1:])
         failure: Exception | None = None
         try:
             task(None)  # Hydra's decorator takes the configuration from argv
         except (UserError, HydraException, OmegaConfBaseException):
-            if (made := _launcher().made) is not None:
+            if (made := under_way().made) is not None:
                 made.remove()
             raise
         except Exception as error:
-            if not _launcher().elsewhere:
+            if under_way().chosen is None:
                 raise
             failure = error
-        return _end_elsewhere(failure) if _launcher().elsewhere else int(_launcher().code)
+        sweep = under_way()
+        return sweep.code if sweep.chosen is None else _end_elsewhere(failure)
 
     code: Any = 1
     try:

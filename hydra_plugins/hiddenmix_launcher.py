@@ -6,7 +6,6 @@ Hydra looks for launchers in the namespace package `hydra_plugins`, which has no
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -14,6 +13,8 @@ from hydra.core.utils import JobReturn, JobStatus, env_override
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
+
+from hydra_plugins._hiddenmix_sweep import under_way
 
 
 @dataclass
@@ -28,35 +29,9 @@ ConfigStore.instance().store(
 )
 
 
-class Made:
-    """The folders that Hydra makes for a sweep, so that a refused one leaves none behind."""
-
-    def __init__(self, config: DictConfig) -> None:
-        """`config` is the sweep's; nothing has been made yet."""
-        self._folder = Path(config.hydra.sweep.dir).absolute()
-        self._new = [each for each in (self._folder, *self._folder.parents) if not each.exists()]
-
-    def remove(self) -> None:
-        """Take back what is new and holds nothing but Hydra's record of the sweep."""
-        if self._folder in self._new:
-            (self._folder / "multirun.yaml").unlink(missing_ok=True)
-        for folder in self._new:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-
-
 class HiddenmixLauncher(Launcher):
     """Runs the jobs of a sweep in one process: data read once, baselines shared, all values checked
     before the first network trains."""
-
-    made: ClassVar[Made | None] = None
-    """Set when the command's sweep begins."""
-
-    elsewhere: ClassVar[bool] = False
-    """Whether another launcher runs the command's jobs."""
-
-    code: ClassVar[int] = 0
-    """The command's exit code: the highest of its batches."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -82,7 +57,8 @@ class HiddenmixLauncher(Launcher):
             callbacks.on_job_start(config=config, task_function=self._task)
         with env_override(self._config.hydra.job.env_set):
             code = run_jobs(configs)
-        HiddenmixLauncher.code = max(HiddenmixLauncher.code, code)
+        sweep = under_way()
+        sweep.code = max(sweep.code, code)
         for config, each in zip(composed, returns, strict=False):
             HydraConfig.instance().set_config(config)
             callbacks.on_job_end(config=config, job_return=each)

@@ -7,7 +7,7 @@ from hiddenmix.study.finished import FinishedNetwork, load
 from hiddenmix.study.from_python import run
 from hiddenmix.study.loaded_data import load_data
 from hiddenmix.study.planning import check_requests
-from hiddenmix.study.running import conclude_elsewhere, run_command
+from hiddenmix.study.running import check_elsewhere, conclude_elsewhere, run_command
 from hiddenmix.study.store import Cell
 from hiddenmix.study.tuning import tune
 from hiddenmix.study.tuning_space import Request
@@ -16,6 +16,7 @@ __all__ = [
     "Cell",
     "FinishedNetwork",
     "Request",
+    "check_elsewhere",
     "check_requests",
     "choose_device",
     "conclude_elsewhere",

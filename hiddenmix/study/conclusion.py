@@ -15,29 +15,43 @@ from hiddenmix.study.store import OUTPUTS, Cell, study_locked
 from hiddenmix.study.store import read_study as stored_study
 from hiddenmix.terminal import clean
 
+_JOBS = 20
+"""So many lost jobs have a line of their own."""
 
-def conclude_command(line: str, console: Console) -> int:
-    """What the command `line` ends with whose jobs a launcher ran elsewhere: for each of its studies one
-    table over all jobs. Returns the exit code: 1 where networks failed or are missing."""
-    code, found = 0, False
+
+def conclude_command(
+    line: str, jobs: Mapping[int, str], ended: Mapping[int, str], console: Console
+) -> int:
+    """What the command `line` ends with whose `jobs` an engine ran elsewhere: for each of its studies one
+    table over all of them, and a line for each job that is missing there. Returns the exit code: 1
+    where networks failed or are missing."""
+    code = 0
+    began: set[object] = set()
     for folder in sorted(OUTPUTS.glob("*/study.json")):
         study = folder.parent
         entries = [each for each in stored_study(study)["commands"] if each.get("command") == line]
         names = list(dict.fromkeys(name for each in entries for name in each.get("cells", ())))
+        began |= {each.get("job") for each in entries}
         if not names:
             continue
-        found = True
         failures = {}
         for name in names:
             cell = study / "cells" / name
             if Cell.read(cell / "result.json") is None:
                 failure = Cell.read_failure(cell)
-                failures[name] = "no result; see the launcher's own log"
+                failures[name] = "it has no result: its job was ended, or trains still"
                 if failure is not None:
-                    failures[name] = clean(failure.get("message"), 500)
+                    said = clean(failure.get("message"), 500)
+                    failures[name] = f"{said} (more in {cell / 'failure.json'})"
         written = conclude(study, names, failures, console, full_report=True)
         code = max(code, 1 if failures or not written else 0)
-    return code if found else 1
+    missing = sorted({*ended, *(set(jobs) - began)})
+    for number in missing[:_JOBS]:
+        said = ended.get(number, "it ended before it recorded a network; see the engine's own log")
+        console.print(Text(f"failed: job {number} ({jobs[number]}): {said}"), soft_wrap=True)
+    if len(missing) > _JOBS:
+        console.print(f"failed: {len(missing) - _JOBS} more jobs")
+    return max(code, 1 if missing else 0)
 
 
 def conclude(

@@ -1,8 +1,9 @@
 """Runs what a command asks for: plans the cells of a study, trains those that lack, shows the table."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from rich.console import Console
 
 from hiddenmix import data as data_room
-from hiddenmix.config import Config, layers
+from hiddenmix.config import Config, UserError, layers
 from hiddenmix.study.announcement import announce, warn_of_layers
 from hiddenmix.study.cells import data_title
 from hiddenmix.study.command import Run
@@ -34,12 +35,13 @@ WAIT_SECONDS = 1.0
 def run_command(
     configs: Sequence[Config],
     command: Sequence[str],
-    job: int = 0,
+    job: int | None = None,
     console: Console | None = None,
 ) -> int:
     """Train every network that `configs` need and their study lacks; returns the exit code.
 
-    `command`: the user's arguments, as they are recorded; `job`: the number of a launcher's job.
+    `command`: the user's arguments, as they are recorded; `job`: the number of an engine's job, whose
+    launching process ends with the table (`conclude_elsewhere`).
     0: all are done; 1: some failed, which the table names. Raises `UserError` and `Interrupted`.
     """
     console = console or make_console()
@@ -67,23 +69,37 @@ def command_line(command: Sequence[str], name: str = "train") -> str:
     return shlex.join(["python", "-m", f"hiddenmix.{name}", *command])
 
 
-def conclude_elsewhere(command: Sequence[str]) -> int:
-    """End a command whose jobs a launcher ran in other processes; returns its exit code."""
+def check_elsewhere(configs: Sequence[Config]) -> None:
+    """`check_requests`, as far as another machine than the one that will train can tell: it may lack
+    the device and the data."""
+    try:
+        for config in configs:
+            data_room.describe(config.dataset)
+    except (UserError, OSError):
+        return
+    check_requests([replace(config, device="cpu") for config in configs])
+
+
+def conclude_elsewhere(
+    command: Sequence[str], jobs: Mapping[int, str], ended: Mapping[int, str]
+) -> int:
+    """End a command whose `jobs`, overrides by number, an engine ran in other processes; returns its
+    exit code. `ended`: what became of jobs that had no end of their own."""
     from hiddenmix.study.conclusion import conclude_command
 
-    return conclude_command(command_line(command), make_console())
+    return conclude_command(command_line(command), jobs, ended, make_console())
 
 
 def _run_study(
     name: str,
     configs: list[Config],
     command: str,
-    job: int,
+    job: int | None,
     console: Console,
     interrupts: Interrupts,
 ) -> int:
     study = OUTPUTS / name
-    device = choose_device(configs[0].device, job)
+    device = choose_device(configs[0].device, job or 0)
     loaded = LoadedData(console, device)
     auto = any(config.repeats == "auto" for config in configs)
     if auto:
@@ -101,9 +117,15 @@ def _run_study(
         # Read before the study is touched: what cannot be read is refused, and the data's content is
         # part of what a cell is.
         plan = make_plan(((each, loaded.get(each).digest) for each in configs), seeds)
-        failures = train_plan(study, configs, plan, command, loaded, console, interrupts, device)
+        failures = train_plan(
+            study, configs, plan, command, loaded, console, interrupts, device, job
+        )
         if seeds is not None and (failures or look(study, plan, Display(console, 0))):
             break
+    if job is not None:
+        for each, message in failures.items():
+            console.print(f"failed: {each}: {message}", markup=False, soft_wrap=True)
+        return 1 if failures else 0
     # Imported here: pandas and scipy take a second that no refused command should wait for.
     from hiddenmix.study.conclusion import conclude
 
@@ -122,6 +144,7 @@ def train_plan(
     console: Console,
     interrupts: Interrupts,
     device: torch.device,
+    job: int | None = None,
 ) -> dict[str, str]:
     """Train the cells of `plan`, which `configs` ask for, that `study` lacks; returns the failures, by
     cell id. Raises `UserError` and `Interrupted`."""
@@ -139,6 +162,7 @@ def train_plan(
             "dirty": environment()["dirty"],
             "requested": list(plan.requested),
             "cells": list(plan.cells),
+            **({} if job is None else {"job": job}),
         },
     )
     lacks = sum(_lacks(cell, loaded) for cell in cells)

@@ -84,7 +84,7 @@ class Cell:
     def locked(self, timeout: float = 0.0) -> Iterator[bool]:
         """Hold the cell's lock; yields False where another process holds it after `timeout` seconds.
 
-        The lock is the operating system's and dies with its owner.
+        The lock is the operating system's and dies with its owner; see `locks` for where it cannot.
         """
         self.check()
         with locks.locked(self._lock_file, timeout) as mine:

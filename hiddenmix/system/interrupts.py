@@ -33,13 +33,16 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._received: int | None = None
+        self._all: list[int] = []
         self._deferred = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._received is not None and number == signal.SIGINT:
             # The second Ctrl-C: the user does not want to wait for a checkpoint.
             os._exit(128 + number)
-        self._received = number
+        # SLURM sends a second one right after the first where a time limit is near.
+        self._all.append(number)
+        self._received = self._all[0]
         if not self._deferred:
             raise Interrupted(number)
 
@@ -72,8 +75,8 @@ class Interrupts:
     def installed(self) -> Iterator["Interrupts"]:
         """Handle the signals within the block; the former handlers come back after it.
 
-        One of them that an engine has set, such as submitit's, which queues the job again, is told of the
-        signal then: the checkpoint is written.
+        Those that an engine has set, such as submitit's, which queues the job again, are told of the
+        signals then: the checkpoint is written.
         """
         # Python hands signals to the main thread alone: a launcher's thread must do without.
         handled = _SIGNALS if threading.current_thread() is threading.main_thread() else ()
@@ -87,7 +90,7 @@ class Interrupts:
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
-            if self._received is not None:
-                told = former.get(self._received)
+            for number in dict.fromkeys(self._all):
+                told = former.get(number)
                 if callable(told) and told is not signal.default_int_handler:
-                    told(self._received, None)
+                    told(number, None)

@@ -30,14 +30,16 @@ def start_server() -> None:
     from multiprocessing import forkserver
 
     forkserver.set_forkserver_preload(["hiddenmix.system.preload"])
-    # A Ctrl-C reaches the server too, and is for its workers to answer, once they have their handlers.
+    # A Ctrl-C, and what SLURM sends to all processes of a step, reach the server too, and Python's
+    # tracker of semaphores; they are for the workers to answer, once they have their handlers.
     here = threading.current_thread() is threading.main_thread()
-    former = signal.signal(signal.SIGINT, signal.SIG_IGN) if here else None
+    spared = [signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP] if here else []
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in spared}
     try:
         forkserver.ensure_running()
     finally:
-        if here:
-            signal.signal(signal.SIGINT, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def stop_server() -> None:

@@ -1,7 +1,7 @@
 """What a person sees at the terminal: the door of every command, and the progress of a run."""
 
 from hiddenmix.terminal.arguments import as_hydra_reads
-from hiddenmix.terminal.command_line import VERSION, explain, guarded
+from hiddenmix.terminal.command_line import VERSION, explain, guarded, prepare
 from hiddenmix.terminal.display import Display, duration, interactive, make_console
 from hiddenmix.terminal.text import clean, leaks_text
 
@@ -16,4 +16,5 @@ __all__ = [
     "interactive",
     "leaks_text",
     "make_console",
+    "prepare",
 ]

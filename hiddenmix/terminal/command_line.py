@@ -23,12 +23,18 @@ VERSION = f"hiddenmix {metadata.version('hiddenmix')}"
 
 _CONFIGURATION = ("hydra", "omegaconf", "antlr4", "yaml")
 
+_PACKAGES = {
+    **dict.fromkeys(("submitit_slurm", "submitit_local"), "slurm"),
+    **{"joblib": "joblib", "ray": "ray", "ray_aws": "ray"},
+}
+"""The extra that each launcher of another engine is in."""
+
 USER_MISTAKE = 2
 """Exit code of a command that was refused."""
 
 
-def guarded(command: Callable[[], int]) -> int:
-    """Run `command` and return its exit code; print a user's mistake without a traceback."""
+def prepare() -> None:
+    """What a process that trains needs to begin with."""
     # OpenMP's threads spin while they wait; on a shared machine two of them, each waiting for a core
     # that the other holds, slow small networks by ten times. Read when torch loads, so set before.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -36,6 +42,11 @@ def guarded(command: Callable[[], int]) -> int:
     write_any_text()
     # Figures are files. A notebook's own backend, which its `!python -m` inherits, may not exist here.
     os.environ["MPLBACKEND"] = "agg"
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run `command` and return its exit code; print a user's mistake without a traceback."""
+    prepare()
     # Hydra would print its errors and a hint at full tracebacks itself; this makes it raise them.
     former = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -95,6 +106,12 @@ def explain(error: BaseException) -> str:
     text = "\n".join(str(each) for each in (error, error.__cause__) if each is not None)
     if found := re.search(r"Could not find '([^']+)/([^'/]*)'", text):
         group, name = found.groups()
+        if group == "hydra/launcher" and name in _PACKAGES:
+            extra = _PACKAGES[name]
+            return (
+                f"hydra/launcher={show(name)} needs a package that is not installed\n"
+                f"  pip install 'hiddenmix[{extra}]'"
+            )
         options = re.search(rf"Available options in '{re.escape(group)}':\n((?:\t.*\n?)*)", text)
         names = ", ".join(options.group(1).split()) if options else "see --help"
         return f"{group}={show(name)} is not allowed\n  allowed: {names}"
