@@ -198,7 +198,7 @@ VALUES = [
     _value("layer=[input", "a bracket that is not closed"),
     _value("alpha=${nothing}", "'nothing' not found"),
     _value("alpha=${alpha}", "Recursive interpolation"),
-    _value("experiment=nope", "allowed: paper, paper_small"),
+    _value("experiment=nope", "allowed: answer_cifar, .*, paper, paper_small"),
     _value("hydra/launcher=nope", "hydra/launcher=nope is not allowed"),
     _value("mode=siamese,triplet", "add -m to train each of them"),
     _value("layer=input,conv1", r"layer=\[input,conv1\]"),
