@@ -2,6 +2,7 @@
 
 from hiddenmix.config.checks import allowed, check, choices
 from hiddenmix.config.composition import GROUPS, config_folder, from_hydra, from_plain, register
+from hiddenmix.config.errors import ConfigError, UserError, show
 from hiddenmix.config.files import source_digest, with_digests
 from hiddenmix.config.meaning import check_meaning
 from hiddenmix.config.modes import MODES, images_of, mode_rank, mode_words
@@ -11,7 +12,6 @@ from hiddenmix.config.schema import (
     AdamConfig,
     CnnConfig,
     Config,
-    ConfigError,
     DatasetConfig,
     ImportConfig,
     ModelConfig,
@@ -20,10 +20,8 @@ from hiddenmix.config.schema import (
     SgdConfig,
     TimmConfig,
     TorchvisionConfig,
-    UserError,
     layers,
     seeds,
-    show,
 )
 from hiddenmix.config.space import Choice, Range, Space, read_space, without_log
 from hiddenmix.config.sweeps import (

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from hiddenmix.config.errors import ConfigError, show
 from hiddenmix.config.modes import MODES, MOST_IMAGES, is_mode
 from hiddenmix.config.schema import (
     DATASETS,
@@ -10,12 +11,10 @@ from hiddenmix.config.schema import (
     AdamConfig,
     CnnConfig,
     Config,
-    ConfigError,
     ImportConfig,
     SgdConfig,
     layers,
     seeds,
-    show,
 )
 
 _CHOICES: dict[str, tuple[str, ...]] = {

@@ -9,16 +9,8 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
 
 from hiddenmix.config.checks import check
-from hiddenmix.config.schema import (
-    DATASETS,
-    MODELS,
-    AdamConfig,
-    Config,
-    DatasetConfig,
-    SgdConfig,
-    UserError,
-    show,
-)
+from hiddenmix.config.errors import UserError, show
+from hiddenmix.config.schema import DATASETS, MODELS, AdamConfig, Config, DatasetConfig, SgdConfig
 
 GROUPS: dict[str, tuple[type[Any], ...]] = {
     "dataset": (DatasetConfig,),

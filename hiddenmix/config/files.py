@@ -9,7 +9,8 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from hiddenmix.config.schema import ConfigError, ImportConfig, ModelConfig, UserError
+from hiddenmix.config.errors import ConfigError, UserError
+from hiddenmix.config.schema import ImportConfig, ModelConfig
 
 
 def with_digests(model: ModelConfig) -> ModelConfig:

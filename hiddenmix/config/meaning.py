@@ -5,7 +5,8 @@ Not for stored configurations, which a former version may have written.
 
 from collections.abc import Callable, Sequence
 
-from hiddenmix.config.schema import Config, ConfigError, DatasetConfig, OptimizerConfig
+from hiddenmix.config.errors import ConfigError
+from hiddenmix.config.schema import Config, DatasetConfig, OptimizerConfig
 
 _FOLDER, _ARRAYS, _IMPORT = "image_folder", "arrays", "import"
 _DOWNLOADED = ("mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100", "svhn")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hiddenmix.config.schema import UserError, show
+from hiddenmix.config.errors import UserError, show
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from hiddenmix.config.composition import GROUPS, config_folder, from_hydra, register
-from hiddenmix.config.schema import Config, UserError, show
+from hiddenmix.config.errors import UserError, show
+from hiddenmix.config.schema import Config
 
 _VALUES = {field.name for field in fields(Config)} - {"dataset", "model", "optimizer"}
 """Keys that hold a plain value, where the others name a file of `conf/`."""

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hiddenmix.config.errors import UserError
 from hiddenmix.config.files import source_digest, with_digests
-from hiddenmix.config.schema import ImportConfig, TorchvisionConfig, UserError
+from hiddenmix.config.schema import ImportConfig, TorchvisionConfig
 
 
 @pytest.fixture

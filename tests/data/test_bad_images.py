@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hiddenmix.config.schema import UserError
+from hiddenmix.config.errors import UserError
 from hiddenmix.data.decoding import decode
 from tests.support.bad_images import POSTSCRIPT, huge_png, png, text_bomb
 from tests.support.image_folders import load, make_folder, pixels, scan

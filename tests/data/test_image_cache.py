@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from hiddenmix.config.schema import UserError
+from hiddenmix.config.errors import UserError
 from hiddenmix.data import image_cache
 from hiddenmix.data.decoding import image_shape
 from tests.support.commands import HANG

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hiddenmix.config.schema import UserError
+from hiddenmix.config.errors import UserError
 from hiddenmix.data import image_folder
 from hiddenmix.data.decoding import decode
 from tests.support.commands import HANG

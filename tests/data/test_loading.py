@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from hiddenmix.config.schema import ConfigError, DatasetConfig, UserError
+from hiddenmix.config.errors import ConfigError, UserError
+from hiddenmix.config.schema import DatasetConfig
 from hiddenmix.data.images import Data, Images
 from hiddenmix.data.loading import describe, load
 from hiddenmix.data.stratification import stratified

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from hiddenmix.config.schema import ConfigError, UserError
+from hiddenmix.config.errors import ConfigError, UserError
 from hiddenmix.data import images as images_module
 from hiddenmix.data.images import Images
 from hiddenmix.data.outside import OutsideSet, open_outside

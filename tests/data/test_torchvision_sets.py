@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 from torchvision import datasets
 
-from hiddenmix.config.schema import DatasetConfig, UserError
+from hiddenmix.config.errors import UserError
+from hiddenmix.config.schema import DatasetConfig
 from hiddenmix.data.loading import describe, load
 from hiddenmix.data.named import NAMED
 

@@ -6,14 +6,8 @@ import torch
 from torch import nn
 
 import hiddenmix
-from hiddenmix.config.schema import (
-    CnnConfig,
-    ConfigError,
-    ModelConfig,
-    PreactResNet18Config,
-    TorchvisionConfig,
-    UserError,
-)
+from hiddenmix.config.errors import ConfigError, UserError
+from hiddenmix.config.schema import CnnConfig, ModelConfig, PreactResNet18Config, TorchvisionConfig
 from hiddenmix.networks.building import build
 from hiddenmix.networks.layers import check_layers
 from hiddenmix.networks.survey import mixable_layers

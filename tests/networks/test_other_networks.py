@@ -11,14 +11,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from hiddenmix.config.errors import ConfigError, UserError
 from hiddenmix.config.schema import (
     CnnConfig,
-    ConfigError,
     ImportConfig,
     ModelConfig,
     TimmConfig,
     TorchvisionConfig,
-    UserError,
 )
 from hiddenmix.networks.building import bare, build
 from hiddenmix.networks.layers import layers_of

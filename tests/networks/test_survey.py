@@ -9,7 +9,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from hiddenmix.config.schema import CnnConfig, PreactResNet18Config, UserError
+from hiddenmix.config.errors import UserError
+from hiddenmix.config.schema import CnnConfig, PreactResNet18Config
 from hiddenmix.networks.building import build
 from hiddenmix.networks.copying import copy_of
 from hiddenmix.networks.stages import all_stages, reasons, stages

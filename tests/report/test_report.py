@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from hiddenmix.config.schema import UserError
+from hiddenmix.config.errors import UserError
 from hiddenmix.report.__main__ import main
 from hiddenmix.report.comparison import TABLE, first_hidden_layer, layer_rank, settings_table
 from hiddenmix.report.results import read_study

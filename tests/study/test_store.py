@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from hiddenmix.config.schema import Config, UserError
+from hiddenmix.config.errors import UserError
+from hiddenmix.config.schema import Config
 from hiddenmix.study.store import Cell, check_study, read_study, record_command, study_locked
 from hiddenmix.system import atomic
 from tests.support.commands import HANG
