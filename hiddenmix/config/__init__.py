@@ -22,6 +22,7 @@ from hiddenmix.config.schema import (
     TorchvisionConfig,
     layers,
     seeds,
+    trackers,
 )
 from hiddenmix.config.space import Choice, Range, Space, read_space, without_log
 from hiddenmix.config.sweeps import (
@@ -76,6 +77,7 @@ __all__ = [
     "seeds",
     "show",
     "source_digest",
+    "trackers",
     "with_digests",
     "without_log",
 ]

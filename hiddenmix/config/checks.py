@@ -8,6 +8,7 @@ from hiddenmix.config.modes import MODES, MOST_IMAGES, is_mode
 from hiddenmix.config.schema import (
     DATASETS,
     MODELS,
+    TRACKERS,
     AdamConfig,
     CnnConfig,
     Config,
@@ -15,6 +16,7 @@ from hiddenmix.config.schema import (
     SgdConfig,
     layers,
     seeds,
+    trackers,
 )
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -110,6 +112,7 @@ def allowed(key: str) -> str:
         "compile": "auto, true, false",
         "dataset.resize": "a side from 8 to 4096 pixels, or [height,width]",
         "device": "auto, cpu, cuda, cuda:<number>",
+        "tracker": f"{', '.join(TRACKERS)}, a list such as [tensorboard,mlflow], or [] for none",
         "study": "a name of at most 100 letters, digits, '.', '_', '-' that starts with a letter "
         "or digit",
     }.get(key, "a value of the right type; see --help")
@@ -152,6 +155,9 @@ def check(config: Config) -> None:
         raise ConfigError("mode", config.mode, allowed("mode"))
     if config.compile != "auto" and not isinstance(config.compile, bool):
         raise ConfigError("compile", config.compile, allowed("compile"))
+    named = trackers(config)
+    if any(name not in TRACKERS for name in named) or len(set(named)) < len(named):
+        raise ConfigError("tracker", config.tracker, allowed("tracker"))
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", config.device):
         raise ConfigError("device", config.device, allowed("device"))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", config.study):

@@ -12,6 +12,8 @@ from omegaconf import MISSING
 
 from hiddenmix.config.modes import one_text
 
+TRACKERS = ("tensorboard", "mlflow", "wandb")
+
 DATASETS = (
     *("digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100", "svhn"),
     *("image_folder", "arrays", "import"),
@@ -301,6 +303,9 @@ class Config:
     checkpoint_seconds: float = 30.0
     """At most so many seconds of training are lost when a run is killed."""
 
+    tracker: Any = field(default_factory=lambda: ["tensorboard"])
+    """Who is told how networks train: any of `tensorboard`, `mlflow`, `wandb`, or `[]` for none."""
+
     def __post_init__(self) -> None:
         self.mode = one_text(self.mode)
 
@@ -314,3 +319,9 @@ def seeds(config: Config) -> range:
 def layers(config: Config) -> list[str]:
     """The layers of a setting as a list; one name where `layer` is no list."""
     return list(config.layer) if isinstance(config.layer, (list, tuple)) else [config.layer]
+
+
+def trackers(config: Config) -> list[str]:
+    """The trackers of a configuration as a list; one name where `tracker` is no list."""
+    named = config.tracker
+    return list(named) if isinstance(named, (list, tuple)) else [named]

@@ -50,7 +50,7 @@ _LAST = ("norm", "avgpool", "fc1", "fc2", "fc", "head", "classifier")
 
 # Keys that name no training setting, are columns of their own, or mean nothing without mixing.
 _NO_VARIANT = {"layer", "mode", "alpha", "seed", "repeats", "baseline", "study", "device"}
-_NO_VARIANT |= {"evaluation", "evaluate_every", "checkpoint_seconds"}
+_NO_VARIANT |= {"evaluation", "evaluate_every", "checkpoint_seconds", "tracker"}
 _NO_VARIANT |= {
     "margin",
     "max_repeats",

@@ -55,7 +55,7 @@ def _attempt(cell: Cell, loaded: LoadedData, run: Run) -> Outcome:
         try:
             if (lacks := lacking(cell, known, full, sets)) is not None:
                 data = loaded.get(cell.config)
-                new = add_evaluation(cell, known, data, run.device, sets(), lacks)
+                new = add_evaluation(cell, known, data, run.device, sets(), lacks, run.display.say)
                 text += ", evaluated in full" if full else ", its predictions made again"
                 text += dropped(known, new)
         except (OSError, ValueError, RuntimeError) as error:

@@ -5,6 +5,7 @@ from typing import Any
 from safetensors.torch import save as safetensors_bytes
 
 from hiddenmix import networks, randomness
+from hiddenmix.config import trackers
 from hiddenmix.data import Data
 from hiddenmix.study import checkpoints, predictions, tracking
 from hiddenmix.study.command import Run
@@ -18,7 +19,7 @@ from hiddenmix.study.measuring import (
 from hiddenmix.study.pictures import Pictures, mixed_pictures
 from hiddenmix.study.saving import Saver
 from hiddenmix.study.store import Cell
-from hiddenmix.study.tracking import CellBoard
+from hiddenmix.study.tracking import Trackers
 from hiddenmix.system import Interrupted, atomic
 from hiddenmix.training import Training
 
@@ -42,17 +43,20 @@ def train_cell(cell: Cell, data: Data, run: Run) -> dict[str, Any]:
     training, saved, pictures = _start(cell, data, run)
     metrics: list[dict[str, float]] = saved["metrics"]
     cell.write_metrics(metrics)
-    tracking.clear(cell.folder)
     run.display.begin(cell.id, config.epochs, training.epoch, training.step)
     saver = Saver(cell, training, metrics, saved["measuring"])
+    tracked = tracking.tracked(
+        cell, data, metrics, "resumed" if training.epoch or training.step else "new"
+    )
     try:
-        with CellBoard(cell.folder) as board, run.interrupts.deferred():
-            board.pictures(pictures)
-            board.replay(metrics)
-            _train(training, data, run, board, saver)
+        with (
+            Trackers(trackers(config), tracked, run.display.say, run.broken) as told,
+            run.interrupts.deferred(),
+        ):
+            told.pictures(pictures)
+            _train(training, data, run, told, saver)
             result = finished_result(training.network, data, run, saver)
-            parameters = tracking.hyperparameters(config, data)
-            board.result(parameters, headline(result), config.epochs)
+            told.result(headline(result), config.epochs)
         tensors = {key: value.contiguous() for key, value in training.network.state_dict().items()}
         weights = safetensors_bytes(tensors, metadata=about(cell, data))
         atomic.write_bytes(cell.folder / "model.safetensors", weights)
@@ -90,7 +94,9 @@ def _start(cell: Cell, data: Data, run: Run) -> tuple[Training, dict[str, Any], 
         run.display.say(f"warning: {text}")
 
     training = fresh()
-    pictures = mixed_pictures(training.network, data, cell.config)
+    pictures = []
+    if trackers(cell.config):
+        pictures = mixed_pictures(training.network, data, cell.config)
     saved = checkpoints.load(cell.folder, cell.id, warn)
     if saved is not None:
         try:
@@ -106,9 +112,9 @@ def _start(cell: Cell, data: Data, run: Run) -> tuple[Training, dict[str, Any], 
     return training, {"metrics": [], "measuring": None}, pictures
 
 
-def _train(training: Training, data: Data, run: Run, board: CellBoard, saver: Saver) -> None:
+def _train(training: Training, data: Data, run: Run, told: Trackers, saver: Saver) -> None:
     if saver.measuring is not None:
-        _end_epoch(saver.measuring, data, run, board, saver)
+        _end_epoch(saver.measuring, data, run, told, saver)
     for epoch in training.run():
         if epoch is not None:
             line = {
@@ -118,7 +124,7 @@ def _train(training: Training, data: Data, run: Run, board: CellBoard, saver: Sa
                 "seconds": round(epoch.seconds, 4),
                 "images_per_second": round(epoch.images_per_second, 1),
             }
-            _end_epoch(line, data, run, board, saver)
+            _end_epoch(line, data, run, told, saver)
         try:
             run.interrupts.check()
         except Interrupted:
@@ -128,9 +134,7 @@ def _train(training: Training, data: Data, run: Run, board: CellBoard, saver: Sa
             saver.save()
 
 
-def _end_epoch(
-    line: dict[str, float], data: Data, run: Run, board: CellBoard, saver: Saver
-) -> None:
+def _end_epoch(line: dict[str, float], data: Data, run: Run, told: Trackers, saver: Saver) -> None:
     """Add the test curve's point to an epoch's `line`, where it is due, and log the line."""
     cell, config, number = saver.cell, saver.cell.config, int(line["epoch"])
     every = config.evaluate_every or evaluation_interval(data)
@@ -141,5 +145,5 @@ def _end_epoch(
         saver.measuring = None
     saver.metrics.append(line)
     cell.append_metrics(line)
-    board.epoch(line)
+    told.epoch(line)
     run.display.epoch(cell.id, number, config.epochs, line["loss"], line["images_per_second"])

@@ -30,6 +30,7 @@ _NO_TRAINING = (
     "repeats",
     "max_repeats",
     "checkpoint_seconds",
+    "tracker",
 )
 
 

@@ -1,7 +1,8 @@
 """What the cells of one command share."""
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -34,3 +35,6 @@ class Run:
     interrupts: Interrupts
     outside: Callable[[Config], list[OutsideSet]]
     """The outside sets of a configuration, opened."""
+
+    broken: Counter[str] = field(default_factory=Counter)
+    """Networks in a row in which a tracker failed, by its name; see `Trackers`."""

@@ -1,6 +1,6 @@
 """What a training command ends with: the table, the failures, and where everything is."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from rich.text import Text
 from hiddenmix import report
 from hiddenmix.config import UserError, mode_words
 from hiddenmix.report import Study, read_curve, read_study
-from hiddenmix.study import tracking
+from hiddenmix.study import tensorboard_tracker
 from hiddenmix.study.store import OUTPUTS, Cell, study_locked
 from hiddenmix.study.store import read_study as stored_study
 from hiddenmix.terminal import clean
@@ -63,13 +63,14 @@ def conclude(
     full_report: bool,
 ) -> bool:
     """Print the table of the settings of the cells called `names` and the verdicts of the study; write
-    summary.csv, TensorBoard's comparison and, with `full_report`, the report. Returns whether they
-    could be."""
+    summary.csv, TensorBoard's comparison where a cell has events, and with `full_report` the report.
+    Returns whether they could be."""
 
     def say(text: str) -> None:
         console.print(Text(text), soft_wrap=True)
 
     written = True
+    told = _told(folder, names)
     results = [Cell.read(folder / "cells" / name / "result.json") for name in names]
     if shown := {str(each["setting"]) for each in results if each is not None}:
         study = read_study(folder)
@@ -80,7 +81,8 @@ def conclude(
         try:
             # Of several processes that finish a study together, each writes these files in turn.
             with study_locked(folder):
-                tracking.compare(folder / "comparison", _curves(study))
+                if "tensorboard" in told:
+                    _compare(study, say)
                 path = report.write_report(folder) if full_report else report.write_summary(folder)
         except (OSError, UserError) as error:
             written = False
@@ -96,8 +98,36 @@ def conclude(
     if failures:
         say(f"{len(failures)} of {len(names)} networks failed; the same command tries them again")
     say(f"results: {folder}/summary.csv and {folder}/cells")
-    say(f"TensorBoard: tensorboard --logdir {folder}")
+    for name in told:
+        say(_WHERE[name].format(folder=folder))
     return written
+
+
+_WHERE = {
+    "mlflow": "MLflow: mlflow ui --backend-store-uri sqlite:///{folder}/mlflow/mlflow.db",
+    "wandb": "Weights & Biases: wandb sync {folder}/cells/*/wandb/offline-run-*",
+    "tensorboard": "TensorBoard: tensorboard --logdir {folder}",
+}
+
+
+def _told(folder: Path, names: Sequence[str]) -> list[str]:
+    """What shows the cells called `names`, by what their trackers left there."""
+    cells = [folder / "cells" / name for name in names]
+    left = {
+        "mlflow": (folder / "mlflow" / "mlflow.db").is_file(),
+        "wandb": any(any(each.glob("wandb/offline-run-*")) for each in cells),
+        "tensorboard": any((each / tensorboard_tracker.EVENTS).is_dir() for each in cells),
+    }
+    return [name for name, there in left.items() if there]
+
+
+def _compare(study: Study, say: Callable[[str], None]) -> None:
+    """Write TensorBoard's comparison; where that fails, it is said."""
+    try:
+        tensorboard_tracker.compare(study.folder / "comparison", _curves(study))
+    except OSError as error:
+        reason = clean(error.strerror or error)
+        say(f"warning: tensorboard failed: {reason}; {study.folder / 'comparison'} is not whole")
 
 
 def _curves(study: Study) -> dict[str, dict[str, dict[int, float]]]:

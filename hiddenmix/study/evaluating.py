@@ -80,7 +80,7 @@ def evaluate_study(
             if distances:
                 work = partial(_measure, loaded, chosen, mixed[repr(config.model)], images)
             else:
-                work = partial(_evaluate, loaded, chosen)
+                work = partial(_evaluate, loaded, chosen, say)
             code, note = _attempt(cell, found, work)
             codes.add(code)
             say(f"[{number}/{len(cells)}] {cell.folder.name}: {note}")
@@ -113,7 +113,13 @@ def _attempt(cell: Cell, found: dict[str, Any], work: _Work) -> tuple[int, str]:
             return 1, f"failed: {clean(error)}"
 
 
-def _evaluate(loaded: LoadedData, device: torch.device, cell: Cell, result: dict[str, Any]) -> str:
+def _evaluate(
+    loaded: LoadedData,
+    device: torch.device,
+    say: Callable[[str], None],
+    cell: Cell,
+    result: dict[str, Any],
+) -> str:
     """Measure one finished cell where it lacks something."""
     sets = partial(loaded.outside, cell.config)
     try:
@@ -123,7 +129,7 @@ def _evaluate(loaded: LoadedData, device: torch.device, cell: Cell, result: dict
         return f"already evaluated; {unknown}: {clean(error)}"
     if lacks is None:
         return "already evaluated"
-    new = add_evaluation(cell, result, loaded.get(cell.config), device, sets(), lacks)
+    new = add_evaluation(cell, result, loaded.get(cell.config), device, sets(), lacks, say)
     return f"evaluated{dropped(result, new)}"
 
 

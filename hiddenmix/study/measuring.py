@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from hiddenmix import evaluation, networks, randomness
-from hiddenmix.config import Config, layers
+from hiddenmix.config import Config, layers, trackers
 from hiddenmix.data import Data, OutsideSet, stratified
+from hiddenmix.report import read_curve
 from hiddenmix.study import predictions
 from hiddenmix.study.cells import (
     data_title,
@@ -29,7 +30,7 @@ from hiddenmix.study.environment import environment
 from hiddenmix.study.finished import stored_network
 from hiddenmix.study.saving import Saver
 from hiddenmix.study.store import FORMAT, Cell
-from hiddenmix.study.tracking import CellBoard
+from hiddenmix.study.tracking import Trackers, tracked
 
 EVALUATION_SHARE = 0.05
 """Share of the training time that the test curve may take where `evaluate_every` is null."""
@@ -263,6 +264,7 @@ def add_evaluation(
     device: torch.device,
     outside: list[OutsideSet],
     lacks: tuple[str, ...],
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Measure a finished cell's stored network with the evaluators `lacks`, and write predictions and
     result. What the other evaluators found stays as it was.
@@ -301,8 +303,9 @@ def add_evaluation(
         cell.folder, answers, len(data.classes), about(cell, data)
     )
     cell.finish(whole)
-    with CellBoard(cell.folder) as board:
-        board.scalars(headline(whole), cell.config.epochs + 1)
+    about_cell = tracked(cell, data, list(read_curve(cell.folder)), "done")
+    with Trackers(trackers(cell.config), about_cell, say) as told:
+        told.result(headline(whole), cell.config.epochs + 1)
     return whole
 
 
@@ -322,7 +325,7 @@ def dropped(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 
 
 def headline(result: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of a result that TensorBoard shows, by tag."""
+    """The metrics of a result that trackers show, by tag."""
     tags = {
         f"final/{name}": value
         for name, value in result["test"].items()

@@ -11,6 +11,7 @@ from hiddenmix.networks import layers_of
 from hiddenmix.study.cells import cell_id, image_mixup, is_plain, plain, setting_key, two_images
 from hiddenmix.study.devices import choose_device
 from hiddenmix.study.store import OUTPUTS, check_study
+from hiddenmix.study.tracking import check_trackers
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,12 @@ def check_requests(configs: Sequence[Config]) -> None:
     data that is not there, an unknown layer or device, a folder that cannot be written. Raises
     `UserError`. Settles what the images and files decide: `model.small_stem`, and the digests of
     code and weights."""
-    for key in ("device", "workers", "threads"):
-        if len(values := {getattr(config, key) for config in configs}) > 1:
-            raise ConfigError(key, sorted(values, key=str), "one value for all jobs of a command")
+    for key in ("device", "workers", "threads", "tracker"):
+        values = {str(value): value for value in (getattr(config, key) for config in configs)}
+        if len(values) > 1:
+            shown = [values[name] for name in sorted(values)]
+            raise ConfigError(key, shown, "one value for all jobs of a command")
+    check_trackers(configs[0])
     descriptions: dict[str, Description] = {}
     for config in configs:
         choose_device(config.device, 0)

@@ -27,7 +27,7 @@ OUTPUTS = Path("outputs")
 FORMAT = 2
 """Version of the files below; a study of another version is refused."""
 
-_FOLDERS = ("cells", "locks", "comparison", "report", "hydra", "tune")
+_FOLDERS = ("cells", "locks", "comparison", "report", "hydra", "mlflow", "tune")
 
 # What a finished cell's result holds at least, and of which type.
 _FIELDS: dict[str, type] = {

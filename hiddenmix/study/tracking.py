@@ -1,72 +1,261 @@
-"""TensorBoard: what a cell shows while it trains, and a setting beside its baselines."""
+"""Trackers: what a cell tells TensorBoard, MLflow and Weights & Biases while it trains.
+
+The cell's own files, `metrics.jsonl` and `result.json`, hold all of it too. So a tracker that breaks, for
+want of space or of its server, costs the training nothing: it is said, and the training goes on.
+"""
 
 import math
-import shutil
+import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, Protocol
 
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.data_compat import migrate_value
-from tensorboard.plugins.hparams import metadata as hparams_metadata
-from tensorboard.plugins.hparams.api_pb2 import STATUS_SUCCESS
-from tensorboard.plugins.hparams.plugin_data_pb2 import (
-    HParamsPluginData,
-    SessionEndInfo,
-    SessionStartInfo,
-)
-from tensorboard.plugins.image.metadata import create_summary_metadata
-from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
-from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import image
-
-from hiddenmix.config import Config, layers, show
+from hiddenmix.config import Config, UserError, layers, show, trackers
 from hiddenmix.data import Data
-from hiddenmix.study.cells import data_title, identity, is_plain, model_name
+from hiddenmix.study.cells import data_title, identity, is_plain, model_name, setting_key
 from hiddenmix.study.pictures import Picture
+from hiddenmix.study.store import Cell
+from hiddenmix.terminal import clean
 
 Value = bool | int | float | str
 """Of a hyperparameter: bool, number or text."""
 
+Ended = Literal["done", "failed", "stopped"]
+"""How the training of a cell ended; one that a signal stopped goes on at the next command."""
 
-@contextmanager
-def _quiet_threads() -> Iterator[None]:
-    """A writing thread's error, such as a full disk, is raised again by the next call of its writer;
-    within the block it is not printed besides."""
-    former = threading.excepthook
+SCALARS = {
+    "learning_rate": "train/learning_rate",
+    "images_per_second": "train/images_per_second",
+    "test_accuracy": "test/accuracy",
+    "test_nll": "test/nll",
+    "validation_accuracy": "validation/accuracy",
+    "loss": "train/loss",
+}
+"""Names in a line of `metrics.jsonl`, and what trackers call them. Every line has a loss: where a tracker
+has that, it has what stands before it."""
 
-    def hook(failed: threading.ExceptHookArgs) -> None:
-        if not isinstance(failed.thread, _AsyncWriterThread):
-            former(failed)
+PATIENCE = {"done": 120.0, "failed": 120.0, "stopped": 2.0}
+"""Seconds that a tracker gets for the rest when a cell has ended. A signal leaves 5 s for everything."""
 
-    threading.excepthook = hook
-    try:
-        yield
-    finally:
-        threading.excepthook = former
+# Neither asks the network for anything by itself, and a server that is gone is given up within a minute,
+# where MLflow would try for many. What the user has set stands.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "WANDB_ERROR_REPORTING": "false",
+}
+
+_PACKAGES = {"mlflow": ("mlflow", "sqlalchemy", "alembic"), "wandb": ("wandb",)}
 
 
-EVENTS = "tb"
-"""Folder of a cell's events. In the cell's own folder they would be the run `.` of a TensorBoard that is
-shown this one cell, and for `.` the HParams dashboard finds no metrics."""
+@dataclass(frozen=True)
+class Tracked:
+    """What a tracker is told of a cell when it begins."""
+
+    study: Path
+    """The study's folder."""
+
+    folder: Path
+    """The cell's folder."""
+
+    setting: str
+    """What the cell shares with its repeats; see `setting_key`."""
+
+    parameters: Mapping[str, Value]
+    lines: Sequence[Mapping[str, float]] = ()
+    """The epochs that are done, as in `metrics.jsonl`."""
+
+    state: Literal["new", "resumed", "done"] = "new"
+    """Whether the training begins, or goes on from a checkpoint, or was done before and an evaluation is
+    added."""
 
 
-class CellBoard:
-    """TensorBoard events of one cell; a step is an epoch, counted from 1."""
+def moments(lines: Sequence[Mapping[str, float]]) -> Iterator[tuple[Mapping[str, float], float]]:
+    """Each of the epochs `lines` with the time, in seconds since 1970, at which it would have been logged
+    if their training had just ended and had not been disturbed."""
+    left = math.fsum(line["seconds"] for line in lines)
+    now = time.time()
+    for line in lines:
+        left -= line["seconds"]
+        yield line, now - left
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` is the cell's, which gets a folder `EVENTS`."""
-        with ExitStack() as stack:
-            stack.enter_context(_quiet_threads())
-            self._writer = SummaryWriter(str(_events(folder)), flush_secs=30)
-            stack.callback(self._writer.close)
-            self._ends = stack.pop_all()
 
-    def __enter__(self) -> "CellBoard":
+class Tracker(Protocol):
+    """What each tracker does. It is made with a `Tracked`, whose `lines` it then holds, each once."""
+
+    def epoch(self, line: Mapping[str, float]) -> None:
+        """The scalars of one epoch, as in `metrics.jsonl`; a step is an epoch, counted from 1."""
+
+    def pictures(self, pictures: Sequence[Picture]) -> None:
+        """The pictures of a mixed batch, each with its title and description."""
+
+    def result(self, metrics: Mapping[str, float], step: int) -> None:
+        """The metrics of the finished cell, by tag."""
+
+    def close(self, ended: Ended) -> None:
+        """The end; nothing is told afterwards."""
+
+
+def tracked(
+    cell: Cell,
+    data: Data,
+    lines: Sequence[Mapping[str, float]],
+    state: Literal["new", "resumed", "done"],
+) -> Tracked:
+    """What trackers are told of `cell`."""
+    return Tracked(
+        study=cell.folder.parent.parent,
+        folder=cell.folder,
+        setting=setting_key(cell.config, data.digest),
+        parameters=hyperparameters(cell.config, data),
+        lines=tuple(lines),
+        state=state,
+    )
+
+
+def check_trackers(config: Config) -> None:
+    """Raise `UserError` where a tracker's package is not installed. Imports none of them."""
+    for name in trackers(config):
+        lacks = [each for each in _PACKAGES.get(name, ()) if find_spec(each) is None]
+        if lacks:
+            raise UserError(
+                f"tracker={show(name)} needs {', '.join(lacks)}, not installed here\n"
+                f"  pip install 'hiddenmix[{name}]', or leave {name} out of tracker=[...]"
+            )
+
+
+def _open(name: str, cell: Tracked) -> Tracker:
+    for variable, value in _ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
+    # Imported where they are used: MLflow takes 2 s, Weights & Biases 1 s.
+    match name:
+        case "mlflow":
+            from hiddenmix.study.mlflow_tracker import MLflow
+
+            return MLflow(cell)
+        case "wandb":
+            from hiddenmix.study.wandb_tracker import WeightsAndBiases
+
+            return WeightsAndBiases(cell)
+    from hiddenmix.study.tensorboard_tracker import TensorBoard
+
+    return TensorBoard(cell)
+
+
+class _Aside:
+    """A tracker whose calls a thread of its own makes, in their order: no server keeps the training, or
+    its checkpoint at a signal, waiting. What went wrong there is raised by the next call."""
+
+    def __init__(self, name: str, cell: Tracked) -> None:
+        self._calls: SimpleQueue[Callable[[Tracker], None]] = SimpleQueue()
+        self._error: Exception | None = None
+        self._closed = False
+        # A daemon: what hangs does not keep the process.
+        self._thread = threading.Thread(target=self._work, args=(name, cell), daemon=True)
+        self._thread.start()
+
+    def _work(self, name: str, cell: Tracked) -> None:
+        try:
+            tracker = _open(name, cell)
+            while not self._closed:
+                self._calls.get()(tracker)
+        except Exception as error:
+            self._error = error
+        except BaseException as error:  # such as an exit that a library asks for
+            self._error = RuntimeError(repr(error))
+
+    def _call(self, call: Callable[[Tracker], None]) -> None:
+        if self._error is not None:
+            raise self._error
+        self._calls.put(call)
+
+    def epoch(self, line: Mapping[str, float]) -> None:
+        self._call(lambda tracker: tracker.epoch(line))
+
+    def pictures(self, pictures: Sequence[Picture]) -> None:
+        self._call(lambda tracker: tracker.pictures(pictures))
+
+    def result(self, metrics: Mapping[str, float], step: int) -> None:
+        self._call(lambda tracker: tracker.result(metrics, step))
+
+    def close(self, ended: Ended) -> None:
+        def close(tracker: Tracker) -> None:
+            self._closed = True
+            tracker.close(ended)
+
+        self._call(close)
+        self._thread.join(PATIENCE[ended])
+        if self._error is not None:
+            raise self._error
+        if self._thread.is_alive():
+            raise TimeoutError(f"no answer within {PATIENCE[ended]:.0f} s")
+
+
+class Trackers:
+    """The trackers of one cell's training. One that breaks is left, and said; the others go on."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        cell: Tracked,
+        say: Callable[[str], None],
+        broken: Counter[str] | None = None,
+    ) -> None:
+        """`broken` counts the cells in a row in which a tracker broke; one that broke in two of them is
+        not asked again, since a server that does not answer costs time."""
+        self._cell, self._say = cell, say
+        self._broken = Counter() if broken is None else broken
+        self._trackers: dict[str, Tracker] = {}
+        for name in names:
+            if self._broken[name] < 2:
+                self._try(name, partial(self._begin, name))
+
+    def __bool__(self) -> bool:
+        return bool(self._trackers)
+
+    def _begin(self, name: str) -> None:
+        begin = _Aside if name in _PACKAGES else _open
+        self._trackers[name] = begin(name, self._cell)
+
+    def _try(self, name: str, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except Exception as error:  # of whatever kind: these are other people's programs
+            self._trackers.pop(name, None)
+            rest = "this network"
+            if name in _PACKAGES:
+                self._broken[name] += 1
+                rest += " and of the next ones" if self._broken[name] > 1 else ""
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            self._say(
+                f"warning: {self._cell.folder.name}: {name} failed: "
+                f"{clean(reason, 200) or type(error).__name__}; it is told no more of {rest} "
+                "(metrics.jsonl has all of it)"
+            )
+
+    def _each(self, action: Callable[[Tracker], None]) -> None:
+        for name, tracker in list(self._trackers.items()):
+            self._try(name, partial(action, tracker))
+
+    def epoch(self, line: Mapping[str, float]) -> None:
+        self._each(lambda tracker: tracker.epoch(line))
+
+    def pictures(self, pictures: Sequence[Picture]) -> None:
+        self._each(lambda tracker: tracker.pictures(pictures))
+
+    def result(self, metrics: Mapping[str, float], step: int) -> None:
+        self._each(lambda tracker: tracker.result(metrics, step))
+
+    def __enter__(self) -> "Trackers":
         return self
 
     def __exit__(
@@ -75,81 +264,12 @@ class CellBoard:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._ends.close()
-
-    def replay(self, lines: Sequence[Mapping[str, float]]) -> None:
-        """The epochs before a resume, at the times at which an undisturbed run would have logged
-        them: a killed run's own events may lack some and hold others that are trained again."""
-        left = math.fsum(line["seconds"] for line in lines)
-        for line in lines:
-            left -= line["seconds"]
-            self.epoch(line, time.time() - left)
-
-    def epoch(self, metrics: Mapping[str, float], at: float | None = None) -> None:
-        """The scalars of one epoch, as in `metrics.jsonl`; `at` is in seconds since 1970."""
-        step = int(metrics["epoch"])
-        tags = {
-            "loss": "train/loss",
-            "learning_rate": "train/learning_rate",
-            "images_per_second": "train/images_per_second",
-            "test_accuracy": "test/accuracy",
-            "test_nll": "test/nll",
-            "validation_accuracy": "validation/accuracy",
-        }
-        for key, tag in tags.items():
-            if key in metrics:
-                self._writer.add_scalar(tag, metrics[key], step, walltime=at)
-
-    def pictures(self, pictures: Sequence[Picture]) -> None:
-        """The pictures of a mixed batch, each with its title and description."""
-        for picture in pictures:
-            [value] = image(picture.tag, picture.image, dataformats="CHW").value
-            value.metadata.CopyFrom(create_summary_metadata(picture.title, picture.description))
-            # TensorBoard's fast loader passes over the metadata of images that are no tensors.
-            summary = Summary(value=[migrate_value(value)])
-            self._writer._get_file_writer().add_summary(summary, 1)
-
-    def result(
-        self, parameters: Mapping[str, Value], metrics: Mapping[str, float], step: int
-    ) -> None:
-        """The finished cell: its row of the HParams dashboard, and its metrics as scalars.
-
-        The plugin takes its columns from the first run that holds a summary of the *experiment*, as
-        `SummaryWriter.add_hparams` writes one, whatever other runs hold. Without any it takes the
-        union over all runs, those that differ first; and every scalar of a run as a metric.
-        """
-        self.scalars(metrics, step)
-        start = SessionStartInfo(start_time_secs=time.time())
-        kinds = {bool: "bool_value", str: "string_value"}
-        for name, value in parameters.items():
-            setattr(start.hparams[name], kinds.get(type(value), "number_value"), value)
-        end = SessionEndInfo(status=STATUS_SUCCESS, end_time_secs=time.time())
-        for tag, content in (
-            (hparams_metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start)),
-            (hparams_metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end)),
-        ):
-            about = hparams_metadata.create_summary_metadata(content)
-            summary = Summary(value=[Summary.Value(tag=tag, metadata=about)])
-            self._writer._get_file_writer().add_summary(summary)
-
-    def scalars(self, metrics: Mapping[str, float], step: int) -> None:
-        """`metrics` by tag, at `step`."""
-        for tag, value in metrics.items():
-            self._writer.add_scalar(tag, value, step)
-
-
-def clear(folder: Path) -> None:
-    """Delete the events of the cell in `folder`, before a new run of it logs them afresh."""
-    for path in _events(folder).glob("events.out.tfevents*"):
-        path.unlink(missing_ok=True)
-
-
-def _events(folder: Path) -> Path:
-    """Where the events of the cell in `folder` lie. A link would lead out of the study: it is removed."""
-    events = folder / EVENTS
-    if events.is_symlink():
-        events.unlink()
-    return events
+        ended: Ended = "done"
+        if error is not None:
+            ended = "failed" if isinstance(error, Exception) else "stopped"
+        self._each(lambda tracker: tracker.close(ended))
+        for name in self._trackers:
+            self._broken[name] = 0
 
 
 def hyperparameters(config: Config, data: Data) -> dict[str, Value]:
@@ -199,21 +319,3 @@ def hyperparameters(config: Config, data: Data) -> dict[str, Value]:
         for key, value in flat.items()
         if value is not None
     }
-
-
-def compare(folder: Path, curves: Mapping[str, Mapping[str, Mapping[int, float]]]) -> None:
-    """One chart for each setting: its test accuracy by epoch beside those of its baselines.
-
-    `curves`: setting -> line (such as "image mixup") -> epoch -> accuracy in [0, 1]. Written afresh; the
-    caller holds the study's lock.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    writers: dict[str, SummaryWriter] = {}
-    with _quiet_threads(), ExitStack() as stack:
-        for setting, lines in curves.items():
-            for line, points in lines.items():
-                if line not in writers:
-                    writers[line] = SummaryWriter(str(folder / line))
-                    stack.callback(writers[line].close)
-                for epoch, value in points.items():
-                    writers[line].add_scalar(f"comparison/{setting}", value, epoch)

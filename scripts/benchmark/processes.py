@@ -136,9 +136,9 @@ def sweep(folder: str, overrides: list[str]) -> dict[str, Any]:
     watch.watch_generator(loop.Training, "run", "training steps")
     watch.watch(evaluation, "accuracy", "evaluation per epoch")
     watch.watch(measuring, "measure", "evaluation at the end")
-    watch.watch(cell_training, "mixed_pictures", "TensorBoard")
-    for function in ("__init__", "__exit__", "epoch", "pictures", "result", "replay"):
-        watch.watch(tracking.CellBoard, function, "TensorBoard")
+    watch.watch(cell_training, "mixed_pictures", "trackers")
+    for function in ("__init__", "__exit__", "epoch", "pictures", "result"):
+        watch.watch(tracking.Trackers, function, "trackers")
     for function in ("save", "load", "remove"):
         watch.watch(checkpoints, function, "checkpoints")
     watch.watch(atomic, "write_bytes", "files")

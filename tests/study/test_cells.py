@@ -72,6 +72,7 @@ def test_id_is_readable() -> None:
         {"baseline": False},
         {"repeats": 9},
         {"checkpoint_seconds": 1.0},
+        {"tracker": ["mlflow", "wandb"]},
         {"dataset": DatasetConfig(root="elsewhere", download=False, title="T", outside={"a": "b"})},
         {"dataset": DatasetConfig(train="a", test="b", target="mydata.make")},
     ],

@@ -219,11 +219,15 @@ def test_a_disk_that_is_full_for_tensorboard(run: Command, tmp_path: Path, write
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gfile.LocalFileSystem, "_write", failing)
         ended = run(*ALONE)
-    assert ended.code == 1
-    assert "No space left on device; free some space" in ended.output
-    assert run(*ALONE).code == 0
+    # A tracker costs no training: it is said, and the results are the whole study's.
+    assert ended.code == 0
+    [warned] = [line for line in ended.output.splitlines() if line.startswith("warning: digits-")]
+    assert "tensorboard failed: No space left on device; it is told no more" in warned
     assert run(*ALONE, "study=whole").code == 0
-    assert outcome(tmp_path / "outputs/default") == outcome(tmp_path / "outputs/whole")
+    found, whole = (outcome(tmp_path / "outputs" / name) for name in ("default", "whole"))
+    for cell in (*found.values(), *whole.values()):
+        del cell["tensorboard"]
+    assert found == whole
 
 
 @pytest.fixture

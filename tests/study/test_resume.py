@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from hiddenmix import data, evaluation
 from hiddenmix.evaluation import shifted
-from hiddenmix.study import checkpoints, saving, tracking
+from hiddenmix.study import checkpoints, saving, tensorboard_tracker
 from hiddenmix.system import atomic
 from hiddenmix.system.interrupts import Interrupted, Interrupts
 from tests.support.commands import (
@@ -218,7 +218,7 @@ def test_metrics_and_tensorboard_hold_each_epoch_once(run: Command, tmp_path: Pa
     [cell] = cells(tmp_path)
     lines = [json.loads(line) for line in (cell / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
-    board = EventAccumulator(str(cell / tracking.EVENTS)).Reload()
+    board = EventAccumulator(str(cell / tensorboard_tracker.EVENTS)).Reload()
     for tag in ("train/loss", "train/learning_rate", "test/accuracy", "train/images_per_second"):
         assert [event.step for event in board.Scalars(tag)] == [1, 2, 3, 4]
     assert [event.step for event in board.Scalars("final/accuracy")] == [4]
@@ -257,8 +257,8 @@ def test_a_signal_while_the_report_is_written(
     run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        compare = failing_once(tracking, "compare", 1, interrupting(signal.SIGTERM))
-        patch.setattr(tracking, "compare", compare)
+        compare = failing_once(tensorboard_tracker, "compare", 1, interrupting(signal.SIGTERM))
+        patch.setattr(tensorboard_tracker, "compare", compare)
         assert run(*ALONE).code == 143
     steps = counted_steps(monkeypatch)
     assert run(*ALONE).code == 0
