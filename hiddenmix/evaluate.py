@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "already is skipped.",
     )
     parser.add_argument("study", type=Path, help="the study's folder, such as outputs/default")
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:<number>")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda:1, mps ...")
     parser.add_argument("--dataset-root", help="the data's folder, if it has moved since")
     parser.add_argument(
         "--target",

@@ -32,28 +32,35 @@ def stream(seed: int, name: str, *position: int) -> np.random.Generator:
 
 @contextmanager
 def default_generators(seed: int, name: str, device: torch.device | None = None) -> Iterator[None]:
-    """Lend torch's default generators (CPU, and `device` if it is CUDA) to one stream.
+    """Lend torch's default generators (the CPU's, and `device`'s) to one stream.
 
     On exit, also on error, their former states come back, so nothing outside sees a change.
     """
     number = int(_sequence(seed, name, ()).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    cuda = [device] if device is not None and device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        for generator in _default_generators(device):
+    generators = _default_generators(device)
+    former = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:
             generator.manual_seed(number)
         yield
+    finally:
+        for generator, state in zip(generators, former, strict=True):
+            generator.set_state(state)
 
 
 def _default_generators(device: torch.device | None) -> list[torch.Generator]:
     generators = [torch.default_generator]
-    if device is not None and device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        generators.append(torch.cuda.default_generators[index])
-    return generators
+    if device is None or device.type == "cpu":
+        return generators
+    module = torch.get_device_module(device)
+    if device.type == "mps":  # there is one, which torch gives no public name
+        return [*generators, module._get_default_mps_generator()]
+    index = module.current_device() if device.index is None else device.index
+    return [*generators, module.default_generators[index]]
 
 
 def generator_states(device: torch.device) -> list[torch.Tensor]:
-    """States of the default generators (CPU first, then CUDA) as uint8 tensors, for a checkpoint."""
+    """States of the default generators (the CPU's, then the device's): uint8, for a checkpoint."""
     return [generator.get_state() for generator in _default_generators(device)]
 
 

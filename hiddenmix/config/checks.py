@@ -111,7 +111,7 @@ def allowed(key: str) -> str:
         "layer": "none, input, a layer's name, or a list such as [input,conv1]",
         "compile": "auto, true, false",
         "dataset.resize": "a side from 8 to 4096 pixels, or [height,width]",
-        "device": "auto, cpu, cuda, cuda:<number>",
+        "device": "auto, cpu, or an accelerator as torch calls it: cuda, mps, xpu, cuda:<number>",
         "tracker": f"{', '.join(TRACKERS)}, a list such as [tensorboard,mlflow], or [] for none",
         "study": "a name of at most 100 letters, digits, '.', '_', '-' that starts with a letter "
         "or digit",
@@ -158,7 +158,7 @@ def check(config: Config) -> None:
     named = trackers(config)
     if any(name not in TRACKERS for name in named) or len(set(named)) < len(named):
         raise ConfigError("tracker", config.tracker, allowed("tracker"))
-    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", config.device):
+    if not re.fullmatch(r"auto|cpu|[a-z][a-z0-9]*(:\d{1,3})?", config.device):
         raise ConfigError("device", config.device, allowed("device"))
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", config.study):
         raise ConfigError("study", config.study, allowed("study"))

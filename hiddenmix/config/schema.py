@@ -281,7 +281,8 @@ class Config:
     both record steps as CUDA graphs; `false` is eager, step by step."""
 
     device: str = "auto"
-    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:<number>`."""
+    """`auto` (the accelerator where there is one), `cpu`, or one as torch calls it: `cuda`, `cuda:1`,
+    `mps`, `xpu`."""
 
     workers: Any = "auto"
     """How many networks are trained at once: `auto` takes one for each GPU, or for each `threads` of the

@@ -58,7 +58,11 @@ def clean(
         for _, pixels, batch_labels in tests.batches():
             logits = tests.logits(pixels)
             scores.append(score(logits, batch_labels))
-        answer, right, nll, log_confidence = map(torch.cat, zip(*scores, strict=True))
+        # On the CPU, for Apple's GPUs have no float64.
+        answer, right, nll, log_confidence = (
+            torch.cat(each).cpu() for each in zip(*scores, strict=True)
+        )
+        labels = labels.cpu()
         bins = calibration(log_confidence.exp(), right)
         count = torch.bincount(labels, minlength=logits.shape[1])
         by_class = torch.bincount(labels, right.double(), minlength=logits.shape[1])
@@ -66,7 +70,7 @@ def clean(
         balanced = (by_class / count)[count > 0].mean()
         summary = torch.stack([accuracy, loss, calibration_error(bins), balanced])
         values = torch.cat([summary, count, by_class, bins.flatten()]).tolist()
-        answers = (answer.cpu(), (-nll).exp().cpu())
+        answers = (answer, (-nll).exp())
     names = ["test/accuracy", "test/nll", "test/ece", "test/balanced_accuracy"]
     for kind in ("count", "right"):
         names += [f"test/class_{kind}/{label}" for label in range(len(count))]

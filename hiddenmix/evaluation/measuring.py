@@ -104,13 +104,16 @@ class Tally:
     """
 
     def __init__(self, conditions: int, count: int, device: torch.device) -> None:
-        self._sums = torch.zeros(conditions, 2, dtype=torch.float64, device=device)
+        # Apple's GPUs have no float64; counts below 2**24 are exact without.
+        self._wide = torch.float32 if device.type == "mps" else torch.float64
+        self._sums = torch.zeros(conditions, 2, dtype=self._wide, device=device)
         self._classes = torch.zeros(conditions, count, dtype=torch.int32, device=device)
 
     def add(self, condition: int, start: int, logits: Tensor, labels: Tensor) -> None:
         """The samples from position `start` on, `logits` [B, classes] and `labels` [B]."""
         answer, right, nll, _ = score(logits, labels)
-        self._sums[condition] += torch.stack([right.double().sum(), nll.double().sum()])
+        sums = [right.to(self._wide).sum(), nll.to(self._wide).sum()]
+        self._sums[condition] += torch.stack(sums)
         self._classes[condition, start : start + len(labels)] = answer
 
     def pairs(self, names: Sequence[str]) -> Iterator[tuple[str, Value]]:

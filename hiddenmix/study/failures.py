@@ -36,5 +36,5 @@ def describe(error: BaseException, config: Config) -> str:
 def release_memory() -> None:
     """Give the next network the memory of one that failed, whose tensors may be in cycles."""
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()

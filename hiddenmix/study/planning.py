@@ -10,6 +10,7 @@ from hiddenmix.data import Description
 from hiddenmix.networks import layers_of
 from hiddenmix.study.cells import cell_id, image_mixup, is_plain, plain, setting_key, two_images
 from hiddenmix.study.devices import choose_device
+from hiddenmix.study.shared_data import can_share
 from hiddenmix.study.store import OUTPUTS, check_study
 from hiddenmix.study.tracking import check_trackers
 
@@ -53,6 +54,8 @@ def check_requests(configs: Sequence[Config]) -> None:
             shown = [values[name] for name in sorted(values)]
             raise ConfigError(key, shown, "one value for all jobs of a command")
     check_trackers(configs[0])
+    if configs[0].workers not in ("auto", 1) and not can_share():
+        raise ConfigError("workers", configs[0].workers, "auto or 1, on this system")
     descriptions: dict[str, Description] = {}
     for config in configs:
         choose_device(config.device, 0)

@@ -15,6 +15,11 @@ _ALIGNED = 64
 """Bytes: where an array may begin in the file."""
 
 
+def can_share() -> bool:
+    """Whether this system hands open files to new processes (Windows does not), as workers need."""
+    return hasattr(reduction, "DupFd")
+
+
 class SharedWhole:
     """A data set in an unnamed temporary file, which every process maps and none copies.
 

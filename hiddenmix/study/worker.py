@@ -32,7 +32,7 @@ class Job:
     command: str
     device: str
     number: int
-    """Of the worker, from 0: the GPU that `device=auto` takes."""
+    """Of the worker, from 0: the accelerator that `device=auto` takes."""
 
     threads: int
     data: Mapping[tuple[object, ...], SharedWhole]

@@ -16,7 +16,9 @@ import torch
 from hiddenmix.config import Config, UserError
 from hiddenmix.study.attempting import Outcome, attempt, record_failure
 from hiddenmix.study.command import Run
+from hiddenmix.study.devices import accelerators
 from hiddenmix.study.loaded_data import LoadedData
+from hiddenmix.study.shared_data import can_share
 from hiddenmix.study.store import Cell
 from hiddenmix.study.worker import Job, start, work
 from hiddenmix.system import Interrupted, Interrupts, context, cores, free_memory, start_server
@@ -162,11 +164,13 @@ class Workers(AbstractContextManager["Workers"]):
 
 
 def how_many(config: Config, device: torch.device, networks: int) -> int:
-    """Workers for so many `networks`: one a GPU, else one for each `threads` physical cores."""
+    """Workers for so many `networks`: one an accelerator, else one for each `threads` physical cores."""
+    if not can_share():
+        return min(1, networks)
     if config.workers != "auto":
         return min(int(config.workers), networks)
-    if device.type == "cuda":
-        return min(torch.cuda.device_count() if config.device == "auto" else 1, networks)
+    if device.type != "cpu":
+        return min(accelerators() if config.device == "auto" else 1, networks)
     return min(max(1, cores() // config.threads), networks)
 
 

@@ -38,6 +38,8 @@ def prepare() -> None:
     # OpenMP's threads spin while they wait; on a shared machine two of them, each waiting for a core
     # that the other holds, slow small networks by ten times. Read when torch loads, so set before.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    if sys.platform == "darwin":  # what torch lacks on Apple's GPUs, the CPU does; read as it loads
+        os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     keep_freed_memory()
     write_any_text()
     # Figures are files. A notebook's own backend, which its `!python -m` inherits, may not exist here.

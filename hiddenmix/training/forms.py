@@ -33,6 +33,9 @@ def choose_form(config: Config, device: torch.device) -> Form:
     if cuda:
         reason = "one call launches a step, so that the GPU need not wait for Python"
         return Form(False, True, f"form: eager, recorded as CUDA graphs, {layout}: {reason}")
+    if device.type != "cpu":
+        reason = f"neither recorded nor compiled, which is not measured on {device.type}"
+        return Form(False, False, f"form: eager, {layout}: {reason}")
     # docs/performance.md: not faster than eager channels_last, and 25 s to compile a network.
     reason = "compile does not pay on the CPU, where channels_last alone is as fast"
     return Form(False, False, f"form: eager, {layout}: {reason}")

@@ -104,7 +104,11 @@ VALUES = [
     _value("precision=fp8", "allowed: float32, bf16"),
     _value("compile=maybe", "allowed: auto, true, false"),
     _value("operation=paste", "allowed: mixup, cutmix"),
-    _value("device=tpu", "allowed: auto, cpu, cuda"),
+    _value("device=tpu", "device=tpu is not allowed\n  allowed: auto, cpu \\("),
+    _value(
+        "device=CUDA", "allowed: auto, cpu, or an accelerator as torch calls it: cuda, mps, xpu"
+    ),
+    _value("device=cpu:x", "allowed: auto, cpu, or an accelerator"),
     _value("device=cuda:99", "device=cuda:99 is not allowed"),
     _value("evaluation=everything", "allowed: clean, full"),
     _value("evaluate_every=0", "evaluate_every" + _NUMBER),
