@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -17,9 +18,10 @@ from hiddenmix.config import (
     register,
     show,
 )
-from hiddenmix.terminal import VERSION, as_hydra_reads, guarded
+from hiddenmix.terminal import VERSION, as_hydra_reads, guarded, quoted_text
 
-USAGE = """usage: python -m hiddenmix.layers [--all] [--json] [model=...] [dataset=...] [key=value ...]
+USAGE = """usage: python -m hiddenmix.layers [--all] [--json] [--config-dir DIR]
+       [model=...] [dataset=...] [key=value ...]
 
 Lists the stages of a network (default: model=cnn dataset=digits): layers through which the whole image
 passes (cuts), each once, where mixing is no image mixup in disguise; of more than 16, every
@@ -31,7 +33,8 @@ network's parameters up to it. The last line is the sweep over them, for `python
            there), bypassed (with the share of the difference between two images that is left in the
            logits where both have the mean of their maps there), the same as another, a stage between two
            that are listed, finer than a stage, or not to be mixed at all
-  --json   the same as JSON"""
+  --json   the same as JSON
+  --config-dir DIR (-cd DIR)   a folder with your own files, such as DIR/model/mine.yaml for model=mine"""
 
 
 def main() -> int:
@@ -44,18 +47,40 @@ def main() -> int:
 
 
 def _run() -> int:
-    flags = {each for each in sys.argv[1:] if each.startswith("-")}
+    folder, arguments = _config_dir(sys.argv[1:])
+    flags = {each for each in arguments if each.startswith("-")}
     if unknown := sorted(flags - {"--all", "--json"}):
         raise UserError(
-            f"{show(unknown[0])} is no flag of layers\n  allowed: --all, --json, --help"
+            f"{show(unknown[0])} is no flag of layers\n"
+            "  allowed: --all, --json, --config-dir, --help"
         )
-    overrides = as_hydra_reads([each for each in sys.argv[1:] if each not in flags])
+    overrides = as_hydra_reads([each for each in arguments if each not in flags])
+    if folder is not None:
+        overrides.append(f"hydra.searchpath=[{quoted_text(f'file://{folder.absolute()}')}]")
     register()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = from_hydra(compose(config_name="config", overrides=overrides))
     check_meaning([config])
     print(_text(config, everything="--all" in flags, as_json="--json" in flags))  # noqa: T201
     return 0
+
+
+def _config_dir(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """The folder of the user's own files, if one is named, and the other arguments; as Hydra's flag."""
+    folder: str | None = None
+    others: list[str] = []
+    rest = iter(arguments)
+    for each in rest:
+        flag, equals, value = each.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            folder = value if equals else next(rest, "")
+        else:
+            others.append(each)
+    if folder is not None and not (folder and Path(folder).is_dir()):
+        raise UserError(
+            f"--config-dir {show(folder)} is no folder\n  expected: one with model/ or dataset/"
+        )
+    return Path(folder) if folder is not None else None, others
 
 
 def _text(config: Config, *, everything: bool, as_json: bool) -> str:

@@ -1,6 +1,6 @@
 """What a person sees at the terminal: the door of every command, and the progress of a run."""
 
-from hiddenmix.terminal.arguments import as_hydra_reads
+from hiddenmix.terminal.arguments import as_hydra_reads, quoted_text
 from hiddenmix.terminal.command_line import VERSION, explain, guarded, prepare
 from hiddenmix.terminal.display import Display, duration, interactive, make_console
 from hiddenmix.terminal.text import clean, leaks_text
@@ -17,4 +17,5 @@ __all__ = [
     "leaks_text",
     "make_console",
     "prepare",
+    "quoted_text",
 ]

@@ -64,10 +64,10 @@ def _quoted(value: str, *, sweep: bool) -> str:
     if own or (sweep and _SWEEP.match(value)):
         return value
     parts = value.split(",") if sweep else [value]
-    return ",".join(_quote(each) for each in parts)
+    return ",".join(quoted_text(each) for each in parts)
 
 
-def _quote(text: str) -> str:
+def quoted_text(text: str) -> str:
     # Hydra's grammar: within quotes a backslash stands for itself, but before a quote.
     escaped = re.sub(r"(\\*)'", lambda found: found.group(1) * 2 + r"\'", text)
     trailing = len(escaped) - len(escaped.rstrip("\\"))
@@ -80,12 +80,12 @@ def _unreadable(key: str, value: str) -> str:
         if value.count(opening) != value.count(closing):
             return (
                 f"{show(key)}={show(value)} has a {what} that is not closed or not opened\n"
-                f"  one text with {opening} in it is written {show(key)}={show(_quote(value))} within "
-                "the shell's own quotes"
+                f"  one text with {opening} in it is written {show(key)}="
+                f"{show(quoted_text(value))} within the shell's own quotes"
             )
     return (
         f"{show(key)}={show(value)} is not understood\n"
-        f'  one text is written "{show(key)}={show(_quote(value))}", a list {show(key)}=[a,b]'
+        f'  one text is written "{show(key)}={show(quoted_text(value))}", a list {show(key)}=[a,b]'
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,21 @@ def test_deep_networks_fit_one_screen(listed: Any) -> None:
     assert lines[-1] == "layer=" + ",".join(["input", *names, "norm"])
 
 
+@pytest.mark.parametrize("flag", [["--config-dir", "{}"], ["--config-dir={}"], ["-cd", "{}"]])
+def test_files_of_the_users_own(listed: Any, tmp_path: Path, flag: list[str]) -> None:
+    folder = tmp_path / "it's (mine), 100 %"
+    (folder / "model").mkdir(parents=True)
+    (folder / "model/small.yaml").write_text("defaults: [cnn]\nchannels: [4, 6, 8]\n")
+    named = [each.format(folder) for each in flag]
+    lines = listed(*named, "model=small").splitlines()
+    assert lines[5].split()[:3] == ["conv1", "1", "4x8x8"]
+
+
+@pytest.mark.parametrize("flag", [["--config-dir", "nowhere"], ["-cd"]])
+def test_a_folder_that_is_not_there(listed: Any, flag: list[str]) -> None:
+    assert "is no folder\n  expected: one with model/ or dataset/" in listed(*flag, code=2)
+
+
 SMALL = ("model=preact_resnet18", "model.width=2", "dataset=cifar10")
 
 
@@ -100,7 +116,7 @@ def test_json(listed: Any) -> None:
 def test_mistakes_end_in_two_lines(listed: Any) -> None:
     assert listed("--every", code=2).splitlines() == [
         "--every is no flag of layers",
-        "  allowed: --all, --json, --help",
+        "  allowed: --all, --json, --config-dir, --help",
     ]
     refused = listed("model=nope", code=2).splitlines()
     assert refused[0].startswith("model=nope is not allowed")
