@@ -9,6 +9,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
@@ -175,6 +176,21 @@ def _check_text() -> None:
             )
 
 
+def _completed_line() -> list[str]:
+    """Of a shell's question how to go on with a line, the flag of that line that names the user's own
+    folder, whose files are then offered too: Hydra looks for it in the question."""
+    if not any(each.startswith("query=") for each in sys.argv[1:]):
+        return []
+    words = os.environ.get("COMP_LINE", "").split()
+    for number, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            value = value if equals else "".join(words[number + 1 : number + 2])
+            if Path(value).expanduser().is_dir():
+                return ["--config-dir", str(Path(value).expanduser())]
+    return []
+
+
 def _check_flags() -> None:
     """Refuse an unknown `--flag` in two lines, where Hydra's own parser prints a page."""
     parser = get_args_parser()
@@ -202,7 +218,7 @@ def main() -> None:
         _check_text()
         _check_flags()
         os.environ[COMMAND] = shlex.join(sys.argv[1:])
-        sys.argv[1:] = as_hydra_reads(sys.argv[1:])
+        sys.argv[1:] = [*_completed_line(), *as_hydra_reads(sys.argv[1:])]
         failure: Exception | None = None
         try:
             task(None)  # Hydra's decorator takes the configuration from argv

@@ -94,7 +94,11 @@ def write(study: Study, found: Findings, title: str | None, output: Path | None 
 
 
 def unwritable(folder: Path, error: OSError) -> UserError:
-    return UserError(f"the report of {show(folder)} cannot be written\n  {clean(error)}")
+    reason = f"{error.strerror}: {error.filename}" if error.strerror else str(error)
+    return UserError(
+        f"the report of {show(folder)} cannot be written ({clean(reason)})\n"
+        "  --output FOLDER writes it elsewhere"
+    )
 
 
 def _tables(study: Study, table: pd.DataFrame, folder: Path) -> Path:

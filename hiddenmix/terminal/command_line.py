@@ -1,5 +1,6 @@
 """The door of every command: a user's mistake ends in at most two lines and a non-zero exit code."""
 
+import logging
 import os
 import re
 import signal
@@ -44,6 +45,8 @@ def prepare() -> None:
     write_any_text()
     # Figures are files. A notebook's own backend, which its `!python -m` inherits, may not exist here.
     os.environ["MPLBACKEND"] = "agg"
+    # It tells of a HOME that it cannot write into at every start; nothing is lost by that.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def guarded(command: Callable[[], int]) -> int:

@@ -250,17 +250,25 @@ def test_help_and_composition_do_not_load_torch(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_shell_completion_offers_keys_and_choices(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "hiddenmix.train", "-sc", "query=bash"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COMP_LINE": "hiddenmix-train dataset="},
-    )
-    assert "dataset=digits" in done.stdout
-    assert "dataset=image_folder" in done.stdout
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("dataset=", {"dataset=digits", "dataset=image_folder"}),
+        ("--config-dir own model=", {"model=cnn", "model=small"}),
+        ("-cd own model=s", {"model=small"}),
+        ("--config-dir nowhere model=", {"model=cnn"}),
+        ("dataset.root=./o", {"dataset.root=./own"}),
+    ],
+)
+def test_shell_completion_offers_keys_choices_and_the_users_own_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, line: str, offered: set[str]
+) -> None:
+    (tmp_path / "own/model").mkdir(parents=True)
+    (tmp_path / "own/model/small.yaml").write_text("defaults: [cnn]\n")
+    monkeypatch.setenv("COMP_LINE", f"hiddenmix-train {line}")
+    done = command(tmp_path, monkeypatch, capsys)("-sc", "query=bash")
+    assert (done.code, done.errors) == (0, "")
+    assert offered <= set(done.output.split())
 
 
 @pytest.mark.slow
