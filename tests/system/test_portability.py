@@ -2,10 +2,16 @@
 
 import subprocess
 import sys
+from multiprocessing import reduction
 from pathlib import Path
 
 import pytest
+import torch
 
+from hiddenmix.config.errors import ConfigError
+from hiddenmix.config.schema import Config
+from hiddenmix.study.planning import check_requests
+from hiddenmix.study.workers import how_many
 from tests.support.commands import ALONE
 
 # What macOS or Windows lack, of what Linux has. What others need of it, such as torch, loads before.
@@ -26,24 +32,24 @@ main()
 """
 
 
-def elsewhere(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, *arguments],
-        cwd=folder,
+@pytest.mark.slow
+def test_the_command_needs_nothing_that_is_linux_alone(tmp_path: Path) -> None:
+    settings = [each for each in ALONE if not each.startswith("workers")]
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, *settings, "repeats=2"],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-@pytest.mark.slow
-def test_the_command_needs_nothing_that_is_linux_alone(tmp_path: Path) -> None:
-    settings = [each for each in ALONE if not each.startswith("workers")]
-    refused = elsewhere(tmp_path, *settings, "workers=2")
-    assert refused.returncode == 2
-    assert refused.stderr == "workers=2 is not allowed\n  allowed: auto or 1, on this system\n"
-    assert not (tmp_path / "outputs").exists()
-    done = elsewhere(tmp_path, *settings, "repeats=2")
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     assert "[2/2] digits-cnn-conv1" in done.stdout
-    assert done.stderr == ""
+
+
+def test_workers_where_open_files_cannot_be_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(reduction, "DupFd")
+    assert how_many(Config(), torch.device("cpu"), 5) == 1
+    with pytest.raises(
+        ConfigError, match="workers=2 is not allowed\n  allowed: auto or 1, on this"
+    ):
+        check_requests([Config(workers=2)])
