@@ -35,7 +35,18 @@ def test_the_first_page_quotes_the_first_command() -> None:
     assert "Why undecided: a verdict needs at least 6 seeds" in question["sentence"]
 
 
-@pytest.mark.parametrize("name", ["first_command", "paper_small"])
+ANSWERS = sorted(path.name for path in REPORTS.glob("answer_*"))
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_the_findings_quote_each_verdict_of_each_study(name: str) -> None:
+    page = words((ROOT / "docs/findings.md").read_text().replace("**", ""))
+    for question in json.loads((REPORTS / name / "verdict.json").read_text())["questions"]:
+        assert question["sentence"].partition(" How sure")[0] in page
+    assert f"outputs/reports/{name}/report.md" in page
+
+
+@pytest.mark.parametrize("name", ["first_command", "paper_small", *ANSWERS])
 def test_a_published_report_holds_what_it_is_computed_from(name: str) -> None:
     cells = pd.read_csv(REPORTS / name / "cells.csv")
     verdict = json.loads((REPORTS / name / "verdict.json").read_text())
