@@ -1,0 +1,397 @@
+"""A real SLURM of one node on this machine, and a study on it that is killed, stopped and queued again.
+
+python scripts/slurm_here.py              # needs root, and Debian's packages slurm-wlm and munge
+python scripts/slurm_here.py --install    # installs those first; says "skipped" where that cannot be done
+
+Nine networks (six settings and their baselines) are trained undisturbed in one process. Then SLURM trains
+them twice at the same time: as an array of jobs with the plain command, and through hydra/launcher=slurm.
+Of each, one job is killed and one is brought to its time limit, where it is queued again. Weights,
+results, metrics and TensorBoard's scalars of every network must be those of the undisturbed study, to the
+bit. Exit code 0 if they are. Takes some three minutes on two cores: a pause in each step lets time pass.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kill import outcome
+
+PACKAGES = ("slurm-wlm", "munge")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun")
+
+NETWORK = """
+import os
+import time
+
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes, shape):
+        super().__init__()
+        self.conv1 = nn.Sequential(nn.Conv2d(shape[0], 4, 3, padding=1), nn.ReLU())
+        self.conv2 = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Dropout(0.2))
+        self.conv3 = nn.Sequential(nn.Conv2d(4, 4, 3, stride=4), nn.ReLU())
+        self.head = nn.Linear(16, classes)
+
+    def forward(self, images):
+        if self.training and len(images) == 50:
+            time.sleep(float(os.environ.get("PAUSE", "0")))
+        return self.head(self.conv3(self.conv2(self.conv1(images))).flatten(1))
+"""
+
+STUDY = [
+    *("-m", "layer=conv1,conv2,conv3", "mode=siamese,triplet", "repeats=1", "epochs=100"),
+    *("model=import", "model.target=slow.Net", "dataset.train_size=150", "batch_size=50"),
+    *("dataset.augment=flip_crop", "checkpoint_seconds=0.5"),
+]
+PAUSE = "0.1"
+"""Seconds of each step: a network takes 30."""
+
+STUDIES = ("array", "launcher")
+OVER = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+
+CONFIGURATION = """
+ClusterName=here
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={port}
+SlurmdPort={other_port}
+AuthType=auth/munge
+AuthInfo=socket={folder}/run/munge.socket
+SlurmUser=root
+SlurmdUser=root
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SlurmdParameters=config_overrides
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/run/slurmctld.pid
+SlurmdPidFile={folder}/run/slurmd.pid
+SlurmctldLogFile={folder}/log/slurmctld
+SlurmdLogFile={folder}/log/slurmd
+ReturnToService=2
+MinJobAge=3000
+KillWait=10
+NodeName=here NodeHostname={host} NodeAddr=127.0.0.1 CPUs=32 State=UNKNOWN
+PartitionName=here Nodes=here Default=YES MaxTime=INFINITE State=UP
+"""
+
+SUBMITTED = "outputs/launcher/hydra/*/.submitit/*/*.out"
+"""The logs of submitit's jobs."""
+
+# submitit asks `sacct` for the states of its jobs, which needs a data base. This answers for it.
+SACCT = """#!{python}
+import subprocess
+
+print("JobID|State|NodeList")
+lines = subprocess.run(
+    ["scontrol", "show", "job", "--oneliner"], capture_output=True, text=True
+).stdout.splitlines()
+for line in lines:
+    job = dict(word.split("=", 1) for word in line.split() if "=" in word)
+    name = job["JobId"]
+    if "ArrayTaskId" in job:
+        number = job["ArrayTaskId"]
+        name = job["ArrayJobId"] + "_" + (number if number.isdigit() else "[" + number + "]")
+    print(name + "|" + job["JobState"] + "|here")
+"""
+
+
+class SkippedError(Exception):
+    """A SLURM cannot be had here."""
+
+
+def output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def wait_for(what: str, condition: Callable[[], Any], seconds: float = 600) -> Any:
+    """What `condition` comes to, once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:.0f} s in vain for: {what}")
+        time.sleep(0.2)
+    return found
+
+
+def install() -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *PACKAGES]
+    for each in (["apt-get", "update"], command):
+        try:
+            subprocess.run(each, check=True, capture_output=True, timeout=300, env=environment)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise SkippedError(f"{shlex.join(each)}: {error}") from error
+
+
+class Cluster:
+    """munged, slurmctld and slurmd with all their files in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._started = folder, list[subprocess.Popen[bytes]]()
+
+    def __enter__(self) -> "Cluster":
+        if os.geteuid() != 0:
+            raise SkippedError("needs root")
+        for name in ("run", "log", "state", "spool", "bin"):
+            (self._folder / name).mkdir(mode=0o755)
+        self._folder.chmod(0o755)
+        key = self._folder / "munge.key"
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o600)
+        configuration = self._folder / "slurm.conf"
+        configuration.write_text(
+            CONFIGURATION.format(
+                folder=self._folder,
+                host=socket.gethostname().partition(".")[0],
+                port=_free_port(),
+                other_port=_free_port(),
+            )
+        )
+        sacct = self._folder / "bin/sacct"
+        sacct.write_text(SACCT.format(python=sys.executable))
+        sacct.chmod(0o755)
+        os.environ["SLURM_CONF"] = str(configuration)
+        os.environ["PATH"] = f"{sacct.parent}:{os.environ['PATH']}"
+        run, log = self._folder / "run", self._folder / "log"
+        self._start(
+            *("munged", "--force", "--foreground", f"--key-file={key}"),
+            *(f"--socket={run}/munge.socket", f"--pid-file={run}/munged.pid"),
+            *(f"--log-file={log}/munged", f"--seed-file={run}/munged.seed"),
+        )
+        wait_for("munged", (run / "munge.socket").exists, 20)
+        self._start("slurmctld", "-D", "-i")
+        self._start("slurmd", "-D", "-N", "here")
+        try:
+            wait_for("an idle node", lambda: "idle" in _quiet("sinfo", "-h", "-o", "%T"), 60)
+        except TimeoutError as error:
+            text = "\n".join(each.read_text() for each in sorted(log.iterdir()))
+            raise SkippedError(f"no SLURM came up:\n{text[-3000:]}") from error
+        return self
+
+    def _start(self, *command: str) -> None:
+        try:
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            self._started.append(subprocess.Popen(command, **quiet))  # type: ignore[call-overload]
+        except OSError as error:
+            raise SkippedError(f"{command[0]}: {error}") from error
+
+    def __exit__(self, *_: object) -> None:
+        _quiet("scancel", "--user=root", "--full")
+        with suppress(TimeoutError):
+            wait_for("jobs to end", lambda: not _quiet("squeue", "-h"), 30)
+        for each in reversed(self._started):
+            each.terminate()
+        for each in self._started:
+            try:
+                each.wait(20)
+            except subprocess.TimeoutExpired:
+                each.kill()
+
+
+def _quiet(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def _free_port() -> int:
+    with socket.socket() as each:
+        each.bind(("127.0.0.1", 0))
+        return int(each.getsockname()[1])
+
+
+def jobs(name: str) -> list[dict[str, str]]:
+    """All that SLURM knows of the jobs of one name."""
+    lines = output("scontrol", "show", "job", "--oneliner").splitlines()
+    found = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
+    return [each for each in found if each.get("JobName") == name]
+
+
+def holder(study: Path) -> str:
+    """The number of a job that trains a network which has a checkpoint."""
+    for path in (study / "locks").glob("*.json"):
+        try:
+            process = int(json.loads(path.read_text())["process"])
+        except (OSError, ValueError):  # let go of meanwhile, or half written
+            continue
+        job = job_with(process)
+        if job and (study / "cells" / path.stem / "checkpoint.pt").exists():
+            return job
+    return ""
+
+
+def job_with(process: int) -> str:
+    """The number of the array's job that a process belongs to; "" where it belongs to none."""
+    try:
+        text = Path(f"/proc/{process}/environ").read_text()
+    except (OSError, ValueError):
+        return ""
+    known = dict(each.split("=", 1) for each in text.split("\0") if "=" in each)
+    # The mere SLURM_JOB_ID may stand for the whole array.
+    return "_".join(known.get(f"SLURM_ARRAY_{each}_ID", "") for each in ("JOB", "TASK")).strip("_")
+
+
+def kill(job: str) -> None:
+    """End every Python process of a job at once, as a machine without memory does."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if job_with(int(folder.name)) == job and "python" in (folder / "exe").readlink().name:
+                os.kill(int(folder.name), signal.SIGKILL)
+
+
+def disturb(folder: Path) -> dict[str, set[str]]:
+    """Kill a job of each study, and bring all others to their time limit, once; those that were queued
+    again there."""
+    for name in STUDIES:
+        study = folder / "outputs" / name
+        killed = wait_for(f"a checkpoint in {study}", partial(holder, study))
+        kill(killed)
+        print(f"{name}: job {killed} is killed", flush=True)
+        for each in jobs(name):
+            minutes = int(each["RunTime"].split(":")[1]) + 1
+            _quiet("scontrol", "update", f"JobId={number(each)}", f"TimeLimit={minutes}")
+    again: dict[str, set[str]] = {name: set() for name in STUDIES}
+    while any(each["JobState"] not in OVER for name in STUDIES for each in jobs(name)):
+        for name in STUDIES:
+            for each in jobs(name):
+                if each["Restarts"] != "0" and number(each) not in again[name]:
+                    again[name].add(number(each))
+                    print(f"{name}: job {number(each)} is queued again", flush=True)
+                    _quiet("scontrol", "update", f"JobId={number(each)}", "TimeLimit=60")
+                if (each["JobState"], each["Reason"]) == ("PENDING", "BeginTime"):
+                    # SLURM would let it wait for two minutes.
+                    _quiet("scontrol", "update", f"JobId={number(each)}", "StartTime=now")
+        time.sleep(1)
+    return again
+
+
+def number(job: dict[str, str]) -> str:
+    return f"{job['ArrayJobId']}_{job['ArrayTaskId']}"
+
+
+def command(study: str, *more: str) -> list[str]:
+    return [sys.executable, "-m", "hiddenmix.train", *STUDY, *more, f"study={study}"]
+
+
+def weights(study: Path) -> dict[str, str]:
+    return {
+        each.parent.name: hashlib.sha256(each.read_bytes()).hexdigest()
+        for each in sorted(study.glob("cells/*/model.safetensors"))
+    }
+
+
+def compare(folder: Path, name: str) -> bool:
+    """Whether the study `name` is the undisturbed one, to the bit."""
+    first, second = folder / "outputs/undisturbed", folder / "outputs" / name
+    same = weights(first) == weights(second) and outcome(first) == outcome(second)
+    networks = len(weights(second))
+    print(f"{name}: {networks} networks, {'the same' if same else 'NOT THE SAME'} to the bit")
+    return same and networks == 9
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--install", action="store_true", help=f"of {' and '.join(PACKAGES)}")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="slurm-here-"))
+    began = time.monotonic()
+    try:
+        if options.install and not all(map(shutil.which, PROGRAMS)):
+            install()
+        (folder / "slurm").mkdir()
+        with Cluster(folder / "slurm"):
+            good = disturbed(folder)
+    except SkippedError as error:
+        print(f"skipped: {error}")
+        return 0
+    print(f"{'as it should be' if good else 'WRONG'}, in {time.monotonic() - began:.0f} s")
+    if good:
+        shutil.rmtree(folder)
+    else:
+        print(f"what there is lies in {folder}")
+    return 0 if good else 1
+
+
+def disturbed(folder: Path) -> bool:
+    os.chdir(folder)
+    (folder / "slow.py").write_text(NETWORK)
+    package = str(Path(__file__).resolve().parent.parent)
+    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ.update(PYTHONPATH=":".join(paths), OMP_NUM_THREADS="1")
+    print(output("sinfo", "--version"))
+    output(*command("undisturbed", "workers=1"))
+    os.environ["PAUSE"] = PAUSE
+
+    # The plain command, three times; a job that a signal stopped (128 + 10) goes back into the queue.
+    plain = f"srun {shlex.join(command('array', 'workers=2'))}"
+    own = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
+    requeued = f"{plain}; code=$?; [ $code -eq 138 ] && scontrol requeue {own}; exit $code"
+    output(
+        *("sbatch", "--array=0-2", "--job-name=array", "--time=60", "--signal=USR1@5"),
+        *("--open-mode=append", "--output=array-%a.txt", f"--wrap={requeued}"),
+    )
+    launcher = command(
+        *("launcher", "workers=1", "hydra/launcher=slurm", "hydra.launcher.timeout_min=10"),
+        *("hydra.launcher.signal_delay_s=5", "hydra.launcher.cpus_per_task=1"),
+        "hydra.launcher.name=launcher",
+    )
+    with (
+        (folder / "launcher.txt").open("w") as log,
+        subprocess.Popen(launcher, stdout=log, stderr=subprocess.STDOUT) as process,
+    ):
+        try:
+            again = disturb(folder)
+            first = process.wait(600)
+        finally:
+            process.kill()
+    said = (folder / "launcher.txt").read_text()
+    named = [line for line in said.splitlines() if line.startswith("failed: ")]
+    print("\n".join([f"the launcher's command ended with {first} and", *named]))
+    os.environ["PAUSE"] = "0"
+    ended = subprocess.run(launcher, capture_output=True, text=True, check=False)
+    print(f"the same command again ended with {ended.returncode} and\n{ended.stdout}{ended.stderr}")
+    logs = {each.name: each.read_text() for each in sorted(folder.glob("array-*.txt"))}
+    logs |= {
+        each.name: each.read_text()
+        for each in folder.glob("outputs/launcher/hydra/*/.submitit/*/*.out")
+    }
+    resumed = sum(each.count(": resumed after") for each in logs.values())
+    print(f"networks resumed from a checkpoint: {resumed}")
+    checks = {
+        "the array is the undisturbed study": compare(folder, "array"),
+        "the launcher's is the undisturbed study": compare(folder, "launcher"),
+        "of each, a job was queued again at its time limit": all(again.values()),
+        "networks were resumed": resumed >= 4,
+        "the killed job is named": first == 1 and any("without a result" in line for line in named),
+        "the same command ends well": ended.returncode == 0,
+        "with one table": ended.stdout.count("accuracy, %") == 1 == said.count("accuracy, %"),
+        "the array ends with the whole table": any(
+            text.rpartition("accuracy, %")[2].count("conv") >= 6 for name, text in logs.items()
+        ),
+        "no job shows a traceback": not any("Traceback" in each for each in logs.values()),
+    }
+    print("\n".join(f"{'yes' if good else 'NO '} {name}" for name, good in checks.items()))
+    return all(checks.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
