@@ -112,8 +112,8 @@ def disturb(folder: Path) -> dict[str, set[str]]:
         kill(killed)
         print(f"{name}: job {killed} is killed", flush=True)
         for each in jobs(name):
-            minutes = int(each["RunTime"].split(":")[1]) + 1
-            quiet("scontrol", "update", f"JobId={number(each)}", f"TimeLimit={minutes}")
+            # SLURM warns up to 35 seconds before.
+            quiet("scontrol", "update", f"JobId={number(each)}", "EndTime=now+45")
     again: dict[str, set[str]] = {name: set() for name in STUDIES}
     while any(each["JobState"] not in OVER for name in STUDIES for each in jobs(name)):
         for name in STUDIES:
