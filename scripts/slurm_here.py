@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -122,11 +123,19 @@ def disturb(folder: Path) -> dict[str, set[str]]:
                     again[name].add(number(each))
                     print(f"{name}: job {number(each)} is queued again", flush=True)
                     quiet("scontrol", "update", f"JobId={number(each)}", "TimeLimit=60")
-                if (each["JobState"], each["Reason"]) == ("PENDING", "BeginTime"):
-                    # SLURM would let it wait for two minutes.
-                    quiet("scontrol", "update", f"JobId={number(each)}", "StartTime=now")
+                if each["JobState"] == "PENDING" and wait_of(each) > 15:
+                    # SLURM lets it wait for two minutes, since its credential was revoked just now.
+                    quiet("scontrol", "update", f"JobId={number(each)}", "StartTime=now+10")
         time.sleep(1)
     return again
+
+
+def wait_of(job: dict[str, str]) -> float:
+    """Seconds until a job may start."""
+    try:
+        return (datetime.fromisoformat(job["EligibleTime"]) - datetime.now()).total_seconds()
+    except ValueError:
+        return 0
 
 
 def number(job: dict[str, str]) -> str:
