@@ -18,6 +18,8 @@ from hiddenmix.config import (
     SgdConfig,
     check_meaning,
     configurations,
+    read_space,
+    without_log,
 )
 from hiddenmix.report import __main__ as report
 from hiddenmix.terminal import as_hydra_reads
@@ -60,6 +62,9 @@ def test_a_command_is_understood(
         flags = {each for each in given if each.startswith("-")}
         assert flags <= set(re.findall(r"--\w+", layers.USAGE))
         composed(*(each for each in given if each not in flags))
+    elif name == "hiddenmix.tune":
+        own = [each for each in given if each.partition("=")[0] not in ("trials", "final_repeats")]
+        read_space(as_hydra_reads(["-m", *without_log(own)])[1:])
     elif name in ("hiddenmix.report", "hiddenmix.evaluate"):
         program = report if name == "hiddenmix.report" else evaluate
         if given:
