@@ -199,8 +199,8 @@ def standard_error(
       as less, so that the error is never smaller than that over the seeds alone.
     - MS_s < MS_r stays as it is in the error: raising it to MS_r makes intervals of few seeds far too
       wide (coverage of 99.9 % at n = 3), and the interval over seeds alone guards against a small one.
-      In the degrees it counts as (1 - 1 / n) MS_r, near its least expected value: where it came out
-      small by chance, few degrees would seem many, just where the error is too small. All of MS_r
+      In the degrees it counts as (n - 1) / (n + 1) MS_r, near its least expected value: where it came
+      out small by chance, few degrees would seem many, just where the error is too small. All of MS_r
       would be too much for three seeds (coverage of 97.4 %).
     - The degrees are at least those of the smaller factor. A combination with a minus can come
       near 0, and Satterthwaite's formula with it, and then the quantiles have no bound.
@@ -210,7 +210,7 @@ def standard_error(
     seeds, images, rest = (np.asarray(each, dtype=np.float64) for each in (seeds, images, rest))
     seeds = np.where(seeds > 0, seeds, rest)
     beyond = np.maximum(images - rest, 0)
-    least = np.maximum(seeds, (1 - 1 / rows) * rest)
+    least = np.maximum(seeds, (rows - 1) / (rows + 1) * rest)
     products = least**2 / (rows - 1) + images**2 / (columns - 1)
     products = products + rest**2 / ((rows - 1) * (columns - 1))
     degrees = np.maximum((least + beyond) ** 2 / products, min(rows, columns) - 1)
