@@ -33,7 +33,8 @@ def start_server() -> None:
     # A Ctrl-C, and what SLURM sends to all processes of a step, reach the server too, and Python's
     # tracker of semaphores; they are for the workers to answer, once they have their handlers.
     here = threading.current_thread() is threading.main_thread()
-    spared = [signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP] if here else []
+    names = ("SIGINT", "SIGUSR1", "SIGUSR2", "SIGHUP") if here else ()
+    spared = [getattr(signal, name) for name in names if hasattr(signal, name)]
     former = {number: signal.signal(number, signal.SIG_IGN) for number in spared}
     try:
         forkserver.ensure_running()
