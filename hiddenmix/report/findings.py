@@ -1,11 +1,11 @@
 """All that a report says of a study, computed once: for the text, the terminal and verdict.json."""
 
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from hiddenmix.report import distances
+from hiddenmix.report import distances, looks
 from hiddenmix.report.answers import Answers
 from hiddenmix.report.comparison import settings_table
 from hiddenmix.report.factors import Best, Effect, best_layers, effects
@@ -41,7 +41,10 @@ def find(study: Study, margin: float | None = None) -> Findings:
     found = effects(table, study.cells, answers)
     return Findings(
         table=table,
-        questions=questions(table, study.cells, answers, chosen),
+        questions=[
+            replace(each, changed=looks.changed(study.looks, each))
+            for each in questions(table, study.cells, answers, chosen)
+        ],
         effects=found,
         best=best_layers(table, study.cells, answers),
         places=distances.distances(study, found),

@@ -41,19 +41,42 @@ def _entries(questions: Sequence[Question], planned: bool) -> list[dict[str, Any
             "n": each.gain.seeds,
             "word": each.word,
             "planned": planned,
+            "layer": each.layer,
+            "settings": _settings(each),
         }
         for each in questions
         if each.gain is not None and each.what == CLEAN
     ]
 
 
+def _settings(question: Question) -> list[str]:
+    """The settings of K and α that are averaged, as texts in a fixed order."""
+    return sorted(
+        f"{mode}, alpha={alpha:g}"
+        for mode, alpha in zip(question.rows["mode"], question.rows["alpha"], strict=True)
+    )
+
+
 def _known(looks: list[dict[str, Any]], entry: dict[str, Any]) -> bool:
-    return any(each["question"] == entry["question"] and each["n"] == entry["n"] for each in looks)
+    same = ("question", "n", "layer", "settings")
+    return any(all(each.get(key) == entry[key] for key in same) for each in looks)
 
 
 def name(question: Question) -> str:
     """A question's name in study.json."""
     return " / ".join(filter(None, [question.title, question.model, question.variant]))
+
+
+def changed(looks: Sequence[PastLook], question: Question) -> str:
+    """How the question was another one when a verdict was drawn before; empty where it never was."""
+    before = [each for each in looks if each.question == name(question) and each.layer]
+    others = dict.fromkeys(each.layer for each in before if each.layer != question.layer)
+    if others:
+        return f"not fixed beforehand: a verdict on {', '.join(others)} was drawn before"
+    now = tuple(_settings(question))
+    if any(each.settings != now for each in before if each.settings):
+        return "averaged over other K and α when a verdict was drawn before"
+    return ""
 
 
 def former(looks: Sequence[PastLook], question: Question) -> list[PastLook]:

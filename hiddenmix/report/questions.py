@@ -8,14 +8,14 @@ outside: the shifts, and each outside set. Settings behind it carry no verdict.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from hiddenmix.report.answers import CLEAN, SHIFTS, Answers
-from hiddenmix.report.comparison import PLAIN, first_hidden_layer
+from hiddenmix.report.comparison import INPUT, PLAIN, first_hidden_layer
 from hiddenmix.report.decision import FEWEST, Need, what_would_decide, word
 from hiddenmix.report.sequential import Look, looks, should_stop
 from hiddenmix.report.two_way import Gain, seeds_alone, two_way
@@ -62,6 +62,12 @@ class Question:
     by_seed: Mapping[int, float]
     """The gain of each seed, a fraction: the one number a seed that is tested."""
 
+    changed: str = ""
+    """How it was another question when a verdict was drawn before; empty: it was fixed beforehand."""
+
+    passed_over: tuple[str, ...] = ()
+    """Where `layer` is None: hidden layers that the study mixes at and no question is about."""
+
 
 def questions(
     table: pd.DataFrame, cells: pd.DataFrame, answers: Answers, margin: float
@@ -73,8 +79,12 @@ def questions(
         layer = first_hidden_layer(rows)
         grid = rows[(rows["layer"] == layer) & rows["baseline"].isin(by_setting.keys())]
         kinds = _kinds(grid, by_setting, answers) if layer else [CLEAN]
+        hidden = dict.fromkeys(each for each in rows["layer"] if each not in (PLAIN, INPUT))
         found += [
-            _ask((title, model, variant, layer, what), grid, by_setting, answers, margin)
+            replace(
+                _ask((title, model, variant, layer, what), grid, by_setting, answers, margin),
+                passed_over=() if layer else tuple(hidden),
+            )
             for what in kinds
         ]
     return sorted(found, key=lambda each: (each.what != CLEAN, each.what != SHIFTS, each.what))

@@ -57,6 +57,12 @@ class PastLook:
     planned: bool
     """Whether it was one of the looks of `repeats=auto`, which its bounds allow for."""
 
+    layer: str = ""
+    """What it was about; empty in a study.json of earlier versions, as the next."""
+
+    settings: tuple[str, ...] = ()
+    """The settings of K and α that were averaged."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -255,6 +261,8 @@ def _record(path: Path, problems: list[str]) -> tuple[list[str], list[Command], 
             n=int(each["n"]),
             word=clean(each.get("word", "")),
             planned=each.get("planned") is True,
+            layer=clean(each.get("layer") or ""),
+            settings=tuple(map(clean, each.get("settings") or ())),
         )
         for each in map(mapping, found if isinstance(found, list) else [])
         if isinstance(each.get("question"), str) and finite(each.get("n"))

@@ -3,6 +3,8 @@
 The rule itself stands in `decision.py`; the questions in `questions.py`.
 """
 
+from collections.abc import Sequence
+
 from hiddenmix.report.answers import CLEAN, SHIFTS
 from hiddenmix.report.comparison import image_mixing, operation
 from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, LEVEL, OUT_OF_REACH, Way
@@ -25,6 +27,15 @@ def spoken(question: Question, margin: float) -> str:
     return " ".join(told(question, margin, markdown=False))
 
 
+def _no_layer(passed_over: Sequence[str]) -> str:
+    if not passed_over:
+        return "the study mixes at no hidden layer"
+    return (
+        f"of the hidden layers that the study mixes at ({', '.join(passed_over)}) each is image mixup in "
+        "disguise, bypassed or one of a list"
+    )
+
+
 def told(question: Question, margin: float, *, markdown: bool = True) -> list[str]:
     """The verdict on one question, `margin` a fraction: the word and the effect, and then, a sentence
     or two each, how sure it is, what mixing images itself does, why it is undecided and what would
@@ -32,10 +43,10 @@ def told(question: Question, margin: float, *, markdown: bool = True) -> list[st
     gain = question.gain
     opening = _opening(question, margin, markdown)
     if question.layer is None:
-        return [f"{opening} the study mixes at no hidden layer, so that nothing can be compared."]
+        return [f"{opening} {_no_layer(question.passed_over)}, so that nothing can be compared."]
     images = image_mixing([question.variant])
     layer = f"`{code(question.layer)}`" if markdown else question.layer
-    layer += " (the study's lowest hidden layer, fixed beforehand)"
+    layer += f" (the study's lowest hidden layer, {question.changed or 'fixed beforehand'})"
     if gain is None:
         return [
             f"{opening} no seed has all settings of {layer} and {images} of as many images beside "

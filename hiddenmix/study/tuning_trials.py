@@ -68,7 +68,7 @@ def _unusable(path: Path, error: Exception) -> UserError:
     cause = error.__cause__ or error
     reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
     return UserError(
-        f"{show(path)} cannot be used: {show(reason)}\n"
+        f"{path.name} in {show(path.parent)} cannot be used: {show(reason)}\n"
         "  without that file the same command makes the same trials again, from finished networks"
     )
 

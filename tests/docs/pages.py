@@ -38,13 +38,29 @@ def commands(page: Path) -> list[list[str]]:
     """The command lines of `page` as arguments: in its shell blocks, and whole ones in its prose."""
     lines = []
     for block in blocks(page):
-        whole = block.text.replace("\\\n", " ").splitlines()
+        whole = joined(block.text.replace("\\\n", " ").splitlines())
         if block.language in ("sh", "bash"):
             lines += whole
         elif not block.language:  # what a terminal shows
             lines += [each for line in whole if (each := line.removeprefix("$ ")).startswith(OURS)]
     lines += [each for each in spans(page) if each.startswith(OURS) and "<" not in each]
     return [found for line in lines for found in split(line)]
+
+
+def joined(lines: list[str]) -> list[str]:
+    """`lines`, those within a quotation as one with the lines that it begins and ends in."""
+    found: list[str] = []
+    waiting = ""
+    for line in lines:
+        waiting += line
+        try:
+            shlex.split(waiting, comments=True)
+        except ValueError:  # a quotation is still open
+            waiting += "\n"
+            continue
+        found.append(waiting)
+        waiting = ""
+    return [*found, waiting] if waiting else found
 
 
 def split(line: str) -> list[list[str]]:
@@ -58,5 +74,6 @@ def split(line: str) -> list[list[str]]:
     found = [part for part in parts if part]
     for part in list(found):
         if part[0] == "sbatch" and "--wrap" in part:
-            found += split(part[part.index("--wrap") + 1].removeprefix("exec "))
+            first = part[part.index("--wrap") + 1].splitlines()[0]
+            found += split(re.sub(r"^(exec|srun -c \d+) ", "", first))
     return found

@@ -253,7 +253,31 @@ def test_a_report_on_a_study_that_grew_after_a_look_says_so(tmp_path: Path) -> N
     record_looks(tmp_path, found(tmp_path).questions)
     looks = json.loads((tmp_path / "study.json").read_text())["looks"]
     assert [each["n"] for each in looks] == [3, 7]
-    assert looks[0].keys() == {"question", "at", "n", "word", "planned"}
+    assert looks[0].keys() == {"question", "at", "n", "word", "planned", "layer", "settings"}
+    assert "fixed beforehand)" in spoken(clean_question(tmp_path), 0.005)
+
+
+def test_a_question_that_changed_after_a_look_is_not_called_fixed(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(json.dumps({"format": 2, "commands": []}))
+    write_answers(tmp_path, grid("input", "conv2"), range(6), 100, chance)
+    record_looks(tmp_path, found(tmp_path).questions)
+    write_answers(tmp_path, grid("conv1")[1:], range(6), 100, chance)
+    said = spoken(clean_question(tmp_path), 0.005)
+    expected = "not fixed beforehand: a verdict on conv2 was drawn before"
+    assert f"conv1 (the study's lowest hidden layer, {expected})" in said
+    assert expected in write_report(tmp_path).read_text()
+    record_looks(tmp_path, found(tmp_path).questions)  # as many seeds, and another question
+    looks = json.loads((tmp_path / "study.json").read_text())["looks"]
+    assert [each["layer"] for each in looks] == ["conv2", "conv1"]
+
+
+def test_settings_added_after_a_look_are_said(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(json.dumps({"format": 2, "commands": []}))
+    write_answers(tmp_path, grid("input", "conv1"), range(6), 100, chance)
+    record_looks(tmp_path, found(tmp_path).questions)
+    write_answers(tmp_path, grid("input", "conv1", alphas=(0.2,))[1:], range(6), 100, chance)
+    said = spoken(clean_question(tmp_path), 0.005)
+    assert "averaged over other K and α when a verdict was drawn before" in said
 
 
 def test_a_published_report_can_be_computed_again_from_what_lies_in_it(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_a_small_space_is_tried_once_each(tmp_path: Path, stack: ExitStack) -> N
 def test_a_damaged_file_of_trials_is_named(tmp_path: Path) -> None:
     (tmp_path / "optuna.db").write_bytes(b"no database" * 100)
     with (
-        pytest.raises(UserError, match=r"optuna\.db cannot be used: file is not a database"),
+        pytest.raises(UserError, match=r"^optuna\.db in .* cannot be used: file is not a database"),
         storage(tmp_path),
     ):
         pass
