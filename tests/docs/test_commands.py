@@ -56,6 +56,8 @@ def test_a_command_is_understood(
     (tmp_path / "pretrained.safetensors").touch()
     write_files(page, tmp_path)
     name, given = arguments[2], arguments[3:]
+    if "hydra/launcher=ray" in given:  # not among what developers install
+        pytest.importorskip("hydra_plugins.hydra_ray_launcher")
     if name == "hiddenmix.train":
         shown = given.index("--cfg") if "--cfg" in given else len(given)
         composed(*(each for each in given[:shown] if each not in ("-m", "--help")))
