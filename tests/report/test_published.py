@@ -46,6 +46,16 @@ def test_the_findings_quote_each_verdict_of_each_study(name: str) -> None:
     assert f"outputs/reports/{name}/report.md" in page
 
 
+def test_numbers_of_the_findings_elsewhere_are_theirs() -> None:
+    page = (ROOT / "docs/findings.md").read_text()
+    summary = (ROOT / "README.md").read_text().partition("What was found so far")[2].partition("![")[0]
+    numbers = re.findall(r"[+−]\d\.\d\d \[[^\]]+\]", summary)
+    assert len(numbers) == 2
+    quoted = [line for line in page.splitlines() if line.startswith(">")]
+    for number in numbers:
+        assert number in words("\n".join(quoted))
+
+
 @pytest.mark.parametrize("name", ["first_command", "paper_small", *ANSWERS])
 def test_a_published_report_holds_what_it_is_computed_from(name: str) -> None:
     cells = pd.read_csv(REPORTS / name / "cells.csv")
