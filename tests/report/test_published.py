@@ -48,7 +48,9 @@ def test_the_findings_quote_each_verdict_of_each_study(name: str) -> None:
 
 def test_numbers_of_the_findings_elsewhere_are_theirs() -> None:
     page = (ROOT / "docs/findings.md").read_text()
-    summary = (ROOT / "README.md").read_text().partition("What was found so far")[2].partition("![")[0]
+    summary = (
+        (ROOT / "README.md").read_text().partition("What was found so far")[2].partition("![")[0]
+    )
     numbers = re.findall(r"[+−]\d\.\d\d \[[^\]]+\]", summary)
     assert len(numbers) == 2
     quoted = [line for line in page.splitlines() if line.startswith(">")]
