@@ -262,10 +262,11 @@ def _record(path: Path, problems: list[str]) -> tuple[list[str], list[Command], 
             word=clean(each.get("word", "")),
             planned=each.get("planned") is True,
             layer=clean(each.get("layer") or ""),
-            settings=tuple(map(clean, each.get("settings") or ())),
+            settings=tuple(map(clean, settings if isinstance(settings, list) else ())),
         )
         for each in map(mapping, found if isinstance(found, list) else [])
         if isinstance(each.get("question"), str) and finite(each.get("n"))
+        for settings in [each.get("settings")]
     ]
     return asked, list(dict.fromkeys(commands)), looks
 

@@ -271,6 +271,15 @@ def test_a_question_that_changed_after_a_look_is_not_called_fixed(tmp_path: Path
     assert [each["layer"] for each in looks] == ["conv2", "conv1"]
 
 
+def test_a_look_that_is_damaged_says_nothing_of_the_settings(tmp_path: Path) -> None:
+    look = {"question": "Digits / cnn", "n": 6, "layer": "conv1", "settings": 5}
+    content = {"format": 2, "commands": [], "looks": [look]}
+    (tmp_path / "study.json").write_text(json.dumps(content))
+    write_answers(tmp_path, grid("input", "conv1"), range(6), 100, chance)
+    assert read_study(tmp_path).looks[0].settings == ()
+    assert "fixed beforehand)" in spoken(clean_question(tmp_path), 0.005)
+
+
 def test_settings_added_after_a_look_are_said(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text(json.dumps({"format": 2, "commands": []}))
     write_answers(tmp_path, grid("input", "conv1"), range(6), 100, chance)
