@@ -43,6 +43,7 @@ def _entries(questions: Sequence[Question], planned: bool) -> list[dict[str, Any
             "planned": planned,
             "layer": each.layer,
             "settings": _settings(each),
+            "compared": sorted(each.rows["setting"]),
         }
         for each in questions
         if each.gain is not None and each.what == CLEAN
@@ -58,7 +59,7 @@ def _settings(question: Question) -> list[str]:
 
 
 def _known(looks: list[dict[str, Any]], entry: dict[str, Any]) -> bool:
-    same = ("question", "n", "layer", "settings")
+    same = ("n", "layer", "compared")  # not by its name, see `_before`
     return any(all(each.get(key) == entry[key] for key in same) for each in looks)
 
 
@@ -67,9 +68,20 @@ def name(question: Question) -> str:
     return " / ".join(filter(None, [question.title, question.model, question.variant]))
 
 
+def _before(looks: Sequence[PastLook], question: Question) -> list[PastLook]:
+    """The looks at `question`. A name tells what varies in the study, and becomes another one as soon as
+    a further key does; the settings that were compared then are still among the question's."""
+    own = set(question.settings)
+    return [
+        each
+        for each in looks
+        if (own & set(each.compared) if each.compared else each.question == name(question))
+    ]
+
+
 def changed(looks: Sequence[PastLook], question: Question) -> str:
     """How the question was another one when a verdict was drawn before; empty where it never was."""
-    before = [each for each in looks if each.question == name(question) and each.layer]
+    before = [each for each in _before(looks, question) if each.layer]
     others = dict.fromkeys(each.layer for each in before if each.layer != question.layer)
     if others:
         return f"not fixed beforehand: a verdict on {', '.join(others)} was drawn before"
@@ -82,4 +94,4 @@ def changed(looks: Sequence[PastLook], question: Question) -> str:
 def former(looks: Sequence[PastLook], question: Question) -> list[PastLook]:
     """The looks at fewer seeds than `question` has now."""
     seeds = question.gain.seeds if question.gain is not None else 0
-    return [each for each in looks if each.question == name(question) and each.n < seeds]
+    return [each for each in _before(looks, question) if each.n < seeds]

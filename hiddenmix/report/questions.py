@@ -65,6 +65,9 @@ class Question:
     changed: str = ""
     """How it was another question when a verdict was drawn before; empty: it was fixed beforehand."""
 
+    settings: tuple[str, ...] = ()
+    """Keys of all settings of its data set, network and variant that mix, at whatever layer."""
+
     passed_over: tuple[str, ...] = ()
     """Where `layer` is None: hidden layers that the study mixes at and no question is about."""
 
@@ -83,6 +86,7 @@ def questions(
         found += [
             replace(
                 _ask((title, model, variant, layer, what), grid, by_setting, answers, margin),
+                settings=tuple(rows["setting"]),
                 passed_over=() if layer else tuple(hidden),
             )
             for what in kinds

@@ -63,6 +63,9 @@ class PastLook:
     settings: tuple[str, ...] = ()
     """The settings of K and α that were averaged."""
 
+    compared: tuple[str, ...] = ()
+    """The keys of the settings at `layer`."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -262,13 +265,17 @@ def _record(path: Path, problems: list[str]) -> tuple[list[str], list[Command], 
             word=clean(each.get("word", "")),
             planned=each.get("planned") is True,
             layer=clean(each.get("layer") or ""),
-            settings=tuple(map(clean, settings if isinstance(settings, list) else ())),
+            settings=_texts(each.get("settings")),
+            compared=_texts(each.get("compared")),
         )
         for each in map(mapping, found if isinstance(found, list) else [])
         if isinstance(each.get("question"), str) and finite(each.get("n"))
-        for settings in [each.get("settings")]
     ]
     return asked, list(dict.fromkeys(commands)), looks
+
+
+def _texts(found: Any) -> tuple[str, ...]:
+    return tuple(map(clean, found)) if isinstance(found, list) else ()
 
 
 def _command(text: str, about: Mapping[str, Any]) -> Command:

@@ -12,7 +12,7 @@ from safetensors.numpy import load
 from hiddenmix.report.answers import CLEAN, SHIFTS, Answers, summary
 from hiddenmix.report.factors import best_layers, effects
 from hiddenmix.report.findings import Findings, as_json, find
-from hiddenmix.report.looks import record_looks
+from hiddenmix.report.looks import former, record_looks
 from hiddenmix.report.questions import Question
 from hiddenmix.report.results import read_study
 from hiddenmix.report.statistics import holm
@@ -253,7 +253,8 @@ def test_a_report_on_a_study_that_grew_after_a_look_says_so(tmp_path: Path) -> N
     record_looks(tmp_path, found(tmp_path).questions)
     looks = json.loads((tmp_path / "study.json").read_text())["looks"]
     assert [each["n"] for each in looks] == [3, 7]
-    assert looks[0].keys() == {"question", "at", "n", "word", "planned", "layer", "settings"}
+    keys = {"question", "at", "n", "word", "planned", "layer", "settings", "compared"}
+    assert looks[0].keys() == keys
     assert "fixed beforehand)" in spoken(clean_question(tmp_path), 0.005)
 
 
@@ -269,6 +270,30 @@ def test_a_question_that_changed_after_a_look_is_not_called_fixed(tmp_path: Path
     record_looks(tmp_path, found(tmp_path).questions)  # as many seeds, and another question
     looks = json.loads((tmp_path / "study.json").read_text())["looks"]
     assert [each["layer"] for each in looks] == ["conv2", "conv1"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"lr": 0.1, "variant": "f" * 8}, id="a key that did not vary before"),
+        pytest.param({"digest": "f" * 32, "variant": "f" * 8}, id="another version of the data"),
+    ],
+)
+def test_a_look_is_known_after_the_study_gave_its_question_a_longer_name(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    (tmp_path / "study.json").write_text(json.dumps({"format": 2, "commands": []}))
+    write_answers(tmp_path, grid("input", "conv2"), range(6), 100, chance)
+    record_looks(tmp_path, found(tmp_path).questions)
+    write_answers(tmp_path, grid("conv1")[1:], range(8), 100, chance)
+    write_answers(tmp_path, grid("input", "conv2"), range(6, 8), 100, chance)
+    write_answers(tmp_path, grid("input", "conv1"), range(8), 100, chance, **other)
+    first, second = [each for each in found(tmp_path).questions if each.what == CLEAN]
+    assert (first.title, first.variant) != (second.title, second.variant)
+    assert first.changed == "not fixed beforehand: a verdict on conv2 was drawn before"
+    assert second.changed == ""
+    assert [each.n for each in former(read_study(tmp_path).looks, first)] == [6]
+    assert former(read_study(tmp_path).looks, second) == []
 
 
 def test_a_look_that_is_damaged_says_nothing_of_the_settings(tmp_path: Path) -> None:
