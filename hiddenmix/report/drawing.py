@@ -20,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from hiddenmix.config import mode_rank, mode_words
 from hiddenmix.report.comparison import INPUT, PLAIN, image_mixing, layer_rank
@@ -80,7 +81,16 @@ class Drawing:
         metadata = {"Date": None} if suffix == "svg" else {"Software": None}
         with styled(self.fonts):
             self.figure.savefig(content, format=suffix, metadata=metadata)
-        return content.getvalue()
+        return _palette(content) if suffix == "png" else content.getvalue()
+
+
+def _palette(png: io.BytesIO) -> bytes:
+    """The same picture in 128 colours of its own: a third of the size, and nothing that one sees."""
+    with Image.open(png) as image:
+        few = image.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    content = io.BytesIO()
+    few.save(content, "png", optimize=True)
+    return content.getvalue()
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,7 @@ def test_the_report_says_and_shows_it(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         Drawing, "save", lambda each, suffix: save(each, suffix) if each.name == "distance" else b""
     )
+    monkeypatch.setattr("hiddenmix.report.writing._LARGE", 100_000)  # its texts are looked at
     folder, output = made(tmp_path / "one", RISING), tmp_path / "published"
     assert main([str(folder), "--output", str(output)]) == 0
     text = (output / "report.md").read_text()

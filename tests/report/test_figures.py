@@ -1,5 +1,6 @@
 """The figures: what they show, and that no result can break them."""
 
+import io
 import re
 import struct
 from pathlib import Path
@@ -7,7 +8,10 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from hiddenmix.report.comparison import settings_table
 from hiddenmix.report.curves import reliability, strengths
@@ -53,6 +57,23 @@ def test_the_whole_set_with_units_and_n(tmp_path: Path) -> None:
     assert {"largest change (1/255)", "share of the side"} <= {*_texts(found["shift_siamese"])}
     assert {"training loss (nats)", "epoch"} <= {*_texts(found["learning_curves"])}
     assert "mean confidence (%)" in _texts(found["calibration"])
+
+
+def test_a_palette_changes_no_colour_that_one_could_see() -> None:
+    figure = Figure(figsize=(2, 2))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    colours = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#555555"]
+    for place, colour in enumerate(colours):
+        axes.bar(place, 1, 1, color=colour)
+    axes.set(xlim=(-0.5, 4.5), ylim=(0, 1))
+    with Image.open(io.BytesIO(Drawing("bars", "", "", figure).save("png"))) as image:
+        assert image.mode == "P"
+        shown = image.convert("RGB")
+    for place, colour in enumerate(colours):
+        got = shown.getpixel((round((place + 0.5) * shown.width / 5), shown.height // 2))
+        assert isinstance(got, tuple)
+        assert np.abs(np.subtract(got, [int(colour[i : i + 2], 16) for i in (1, 3, 5)])).max() <= 2
 
 
 def test_equal_results_give_equal_files(tmp_path: Path) -> None:
