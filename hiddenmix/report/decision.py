@@ -101,12 +101,12 @@ def _inside(margin: float, images: int) -> float:
 def what_would_decide(gain: Gain, margin: float) -> Need | None:
     """How many seeds, or test images, would decide an undecided gain, `margin` in its unit.
 
-    The three variances are taken as known: what is said holds at this spread, which few seeds
-    estimate badly. None where there is no headline interval, or no margin. ValueError: a margin
-    below 0.
+    The three variances are taken as known: what is said holds at this spread. None where there is no
+    headline interval, no margin, or fewer than `FEWEST` seeds, whose spread says next to nothing.
+    ValueError: a margin below 0.
     """
     _inside(margin, gain.images)  # a wrong margin is an error for every gain
-    if gain.error is None or margin == 0:
+    if gain.error is None or margin == 0 or gain.seeds < FEWEST:
         return None
 
     def differ(now: Gain) -> bool:

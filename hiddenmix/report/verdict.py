@@ -193,6 +193,11 @@ def _why(question: Question, gain: Gain, margin: float) -> str:
 def _needed(question: Question, gain: Gain, margin: float) -> str:
     """What would decide, at the present spread: a difference as large as now, equality, or either."""
     need = question.need
+    if gain.seeds < FEWEST:
+        return (
+            f"What would decide it: at least {FEWEST} seeds; how many more, and "
+            f"whether {gain.images:,} test images will do, is told from then on."
+        )
     if need is None:
         return ""
     ways = {

@@ -69,6 +69,6 @@ def test_a_published_report_holds_what_it_is_computed_from(name: str) -> None:
     baselines = dict(zip(cells["setting"], cells["baseline"], strict=True))
     differences = [by_setting[key] - by_setting[baselines[key]] for key in settings]
     mean = sum(differences) / len(differences)
-    assert {str(seed): gain for seed, gain in mean.items()} == pytest.approx(gains)
+    assert {str(seed): gain for seed, gain in mean.items()} == pytest.approx(gains, abs=1e-6)
     for link in re.findall(r"\]\((.+?)\)", (REPORTS / name / "report.md").read_text()):
         assert (REPORTS / name / link).is_file()

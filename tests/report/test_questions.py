@@ -170,6 +170,9 @@ def test_three_seeds_never_decide(tmp_path: Path, seeds: int, word: str) -> None
     question = clean_question(tmp_path)
     assert question.word == word
     assert ("a verdict needs at least 6 seeds" in spoken(question, 0.005)) == (seeds < 6)
+    # Their spread is too badly known to say how many more it takes.
+    assert ("at least 6 seeds; how many more" in spoken(question, 0.005)) == (seeds < 6)
+    assert question.need is None
 
 
 def test_the_sentence_names_effect_interval_counts_both_p_and_image_mixup(tmp_path: Path) -> None:
