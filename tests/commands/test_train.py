@@ -168,12 +168,12 @@ def test_tensorboard_shows_a_cell_and_the_comparison(
 @pytest.mark.slow
 def test_sweep_shares_baselines_and_prints_one_table(tmp_path: Path, here: Command) -> None:
     sweep = ("-m", "layer=none,input,conv1", "mode=siamese,triplet", "alpha=0.2,1.0", "repeats=1")
-    done = run(tmp_path, *sweep, *TINY)
-    assert done.returncode == 0, done.stderr
+    done = here(*sweep, "workers=1", *TINY)
+    assert done.code == 0, done.errors
     # plain once; input and conv1 in two modes with two alphas.
-    assert "9 networks, 0 already there, 9 to train" in done.stdout
+    assert "9 networks, 0 already there, 9 to train" in done.output
     assert len(results(tmp_path)) == 9
-    assert done.stdout.count("accuracy, and gain over image mixup") == 1
+    assert done.output.count("accuracy, and gain over image mixup") == 1
     assert (tmp_path / "outputs/default/report/report.md").exists()
     assert len(list((tmp_path / "outputs/default/hydra").glob("*/multirun.yaml"))) == 1
     # A new setting finds its baselines there.
@@ -272,11 +272,11 @@ def test_shell_completion_offers_keys_choices_and_the_users_own_files(
 
 
 @pytest.mark.slow
-def test_digits_reaches_95_percent_in_every_setting(tmp_path: Path) -> None:
+def test_digits_reaches_95_percent_in_every_setting(tmp_path: Path, here: Command) -> None:
     """In a quarter of the default's epochs, with one seed."""
     sweep = ("-m", "layer=none,input,conv1", "mode=siamese,triplet")
-    done = run(tmp_path, *sweep, "epochs=8", "repeats=1")
-    assert done.returncode == 0, done.stderr
+    done = here(*sweep, "epochs=8", "repeats=1", "workers=1")
+    assert done.code == 0, done.errors
     table = pd.read_csv(tmp_path / "outputs/default/summary.csv")
     assert len(table) == 5
     assert (table["accuracy_mean"] >= 0.95).all(), table[["layer", "mode", "accuracy_mean"]]

@@ -21,7 +21,7 @@ from hiddenmix.config.schema import (
     TimmConfig,
     TorchvisionConfig,
 )
-from hiddenmix.config.sweeps import compose_jobs
+from hiddenmix.config.sweeps import compose_jobs, configurations
 from hiddenmix.study.planning import make_plan
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -75,17 +75,7 @@ def test_every_experiment_composes(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["paper", "paper_small"])
 def test_the_paper_is_150_networks(name: str) -> None:
-    register()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        whole = compose("config", [f"experiment={name}"], return_hydra_config=True)
-        params = dict(whole.hydra.sweeper.params)
-    jobs = [
-        composed(f"experiment={name}", f"layer={layer}", f"mode={mode}", f"alpha={alpha}")
-        for layer in params["layer"].split(",")
-        for mode in params["mode"].split(",")
-        for alpha in str(params["alpha"]).split(",")
-    ]
-    plan = make_plan((job, "") for job in jobs)
+    plan = make_plan((job, "") for job in configurations([f"experiment={name}"]))
     assert len(plan.requested) == 25
     assert len(plan.cells) == 150
 
