@@ -18,7 +18,7 @@ from hiddenmix.config import (
     register,
     show,
 )
-from hiddenmix.terminal import VERSION, as_hydra_reads, guarded, quoted_text
+from hiddenmix.terminal import as_hydra_reads, quoted_text, told_or_run
 
 USAGE = """usage: python -m hiddenmix.layers [--all] [--json] [--config-dir DIR]
        [model=...] [dataset=...] [key=value ...]
@@ -39,11 +39,7 @@ network's parameters up to it. The last line is the sweep over them, for `python
 
 def main() -> int:
     """The command line; returns the exit code, 2 for a user's mistake."""
-    for flags, text in (({"-h", "--help"}, USAGE), ({"--version"}, VERSION)):
-        if flags & set(sys.argv[1:]):
-            print(text)  # noqa: T201
-            return 0
-    return guarded(_run)
+    return told_or_run(USAGE, _run)
 
 
 def _run() -> int:

@@ -4,7 +4,7 @@ import re
 import sys
 
 from hiddenmix.config import UserError, read_space, show, without_log
-from hiddenmix.terminal import VERSION, as_hydra_reads, guarded
+from hiddenmix.terminal import as_hydra_reads, told_or_run
 
 USAGE = """usage: python -m hiddenmix.tune [trials=20] [final_repeats=6] [key=value ...] [key=a,b ...]
 
@@ -38,11 +38,7 @@ _OWN = {"trials": 20, "final_repeats": 6}
 
 def main() -> int:
     """The command line; returns the exit code: 1 where networks failed, 2 for a user's mistake."""
-    for flags, text in (({"-h", "--help"}, USAGE), ({"--version"}, VERSION)):
-        if flags & set(sys.argv[1:]):
-            print(text)  # noqa: T201
-            return 0
-    return guarded(_run)
+    return told_or_run(USAGE, _run)
 
 
 def _run() -> int:

@@ -98,6 +98,19 @@ def guarded(command: Callable[[], int]) -> int:
     return USER_MISTAKE
 
 
+def told_or_run(usage: str, command: Callable[[], int]) -> int:
+    """`guarded`, for a command without a parser of its arguments: --help prints `usage` alone."""
+
+    def told() -> int:
+        for flags, text in (({"-h", "--help"}, usage), ({"--version"}, VERSION)):
+            if flags & set(sys.argv[1:]):
+                print(text)  # noqa: T201
+                return 0
+        return command()
+
+    return guarded(told)
+
+
 def _of_configuration(error: BaseException) -> bool:
     """Whether Hydra, or what it reads configurations with, raised `error`, not this package."""
     rooms = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]

@@ -6,6 +6,9 @@ from importlib import metadata
 
 import pytest
 
+from hiddenmix.config import UserError
+from hiddenmix.terminal import told_or_run
+
 VERSION = f"hiddenmix {metadata.version('hiddenmix')}\n"
 COMMANDS = [
     "hiddenmix",
@@ -36,3 +39,27 @@ def test_the_package_itself_runs_nothing() -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("python -m hiddenmix runs nothing itself: train\n")
+
+
+def _refused() -> int:
+    raise UserError("no\n  allowed: yes")
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("--help", (0, "usage: it\n", "")),
+        ("-h", (0, "usage: it\n", "")),
+        ("--version", (0, VERSION, "")),
+        ("key=value", (2, "", "no\n  allowed: yes\n")),
+    ],
+)
+def test_a_command_without_a_parser_explains_itself_and_does_nothing(
+    argument: str,
+    told: tuple[int, str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["command", argument])
+    code = told_or_run("usage: it", _refused)
+    assert (code, *capsys.readouterr()) == told
