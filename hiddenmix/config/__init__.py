@@ -2,7 +2,7 @@
 
 from hiddenmix.config.checks import allowed, check, choices
 from hiddenmix.config.composition import GROUPS, config_folder, from_hydra, from_plain, register
-from hiddenmix.config.errors import ConfigError, UserError, show
+from hiddenmix.config.errors import ConfigError, UserError, counted, show
 from hiddenmix.config.files import source_digest, with_digests
 from hiddenmix.config.meaning import check_meaning
 from hiddenmix.config.modes import MODES, images_of, mode_rank, mode_words
@@ -64,6 +64,7 @@ __all__ = [
     "compose_jobs",
     "config_folder",
     "configurations",
+    "counted",
     "expand_jobs",
     "from_hydra",
     "from_plain",

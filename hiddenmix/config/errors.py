@@ -1,4 +1,4 @@
-"""A user's mistake in words, and how a value is shown in them."""
+"""A user's mistake in words, and how values and counts are shown in them."""
 
 
 class UserError(Exception):
@@ -27,3 +27,9 @@ def show(value: object) -> str:
         text = str(value)
     text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 network`, `2 networks`, `1,234 classes`; of `noun`'s last word, in the singular."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"

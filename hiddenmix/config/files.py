@@ -4,9 +4,10 @@ import ast
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from hiddenmix.config.errors import ConfigError, UserError
@@ -44,6 +45,9 @@ def source_digest(target: str) -> str:
     """16 digits of a SHA-256 of the code that `target` (`module.Class`) comes from: its file or whole
     package, and what these import from this folder, found without running any of it.
 
+    Of files in this folder the syntax counts, so that comments, docstrings and layout do not, nor which
+    Python reads them; of an installed package every byte.
+
     Raises `UserError` where there is no such module.
     """
     here = str(Path.cwd())
@@ -63,8 +67,8 @@ def source_digest(target: str) -> str:
             )
         own = all(_is_own(path) for path in files)
         if files and (own or name == top):
-            digests[name] = _digest(files) if own else _installed_digest(files)
-            waiting += [each for path in files if own for each in _imports(path)]
+            digests[name] = _digest(files, _own_digest) if own else _installed_digest(files)
+            waiting += [each for path in files if own for each in _parsed(path.read_bytes())[1]]
     return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:16]
 
 
@@ -90,23 +94,64 @@ def _files(top: str) -> tuple[Path, ...]:
 
 @lru_cache
 def _installed_digest(files: tuple[Path, ...]) -> str:
-    return _digest(files)
+    return _digest(files, lambda path: hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def _digest(files: tuple[Path, ...]) -> str:
+def _own_digest(path: Path) -> str:
+    return _parsed(path.read_bytes())[0]
+
+
+def _digest(files: tuple[Path, ...], digest_of: Callable[[Path], str]) -> str:
     digest = hashlib.sha256()
     for path in files:
         # Not the whole path: the same code in another place is the same.
         name = "/".join(path.parts[-2:]) if len(files) > 1 else path.name
-        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        digest.update(f"{name}\0{digest_of(path)}\n".encode())
     return digest.hexdigest()
 
 
-def _imports(path: Path) -> Iterator[str]:
+@cache
+def _parsed(code: bytes) -> tuple[str, tuple[str, ...]]:
+    """A digest of what a file's `code` does, and the modules that it imports."""
     try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
-        return  # importing it will say so
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # importing it will warn of what is written oddly
+            tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError):
+        return hashlib.sha256(code).hexdigest(), ()  # importing it will say what is wrong
+    for node in ast.walk(tree):
+        for name, value in ast.iter_fields(node):
+            if isinstance(value, list):
+                setattr(node, name, [each for each in value if not _does_nothing(each)])
+        if isinstance(node, ast.JoinedStr):  # Python 3.12 ends some with an empty text
+            node.values = [each for each in node.values if getattr(each, "value", None) != ""]
+    # Breadth first, each node with the number of its children, and no recursion as in `ast.dump`, whose
+    # text also differs between versions of Python: newer ones have fields that are empty in older code.
+    digest = hashlib.sha256()
+    for node in ast.walk(tree):
+        fields = [
+            (name, [_told(each) for each in value] if isinstance(value, list) else _told(value))
+            for name, value in ast.iter_fields(node)
+            if value is not None and value != [] and name != "kind"  # the u of u"text"
+        ]
+        digest.update(ascii((type(node).__name__, fields)).encode())
+    return digest.hexdigest(), tuple(_imports(tree))
+
+
+def _does_nothing(statement: object) -> bool:
+    """Whether it is a docstring, a bare constant or `pass`."""
+    bare = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return bare or isinstance(statement, ast.Pass)
+
+
+def _told(value: object) -> str:
+    if isinstance(value, ast.AST):
+        return "node"  # its own turn comes
+    # Decimal digits of a number have a limit in Python.
+    return hex(value) if type(value) is int else ascii(value)
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (each.name.split(".")[0] for each in node.names)

@@ -164,7 +164,7 @@ class ImportConfig(ModelConfig):
     """Arguments by keyword, such as `{width: 64}`."""
 
     source: str | None = None
-    """Filled in: 16 digits of a SHA-256 of the files that `target` comes from, so that a changed network
+    """Filled in: 16 digits of a SHA-256 of the code that `target` comes from, so that a changed network
     is another one."""
 
 

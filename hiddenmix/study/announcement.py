@@ -1,6 +1,7 @@
 """What a training command says before it trains."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,18 @@ import torch
 
 from hiddenmix import data as data_room
 from hiddenmix import networks
-from hiddenmix.config import Config, TorchvisionConfig, layers
+from hiddenmix.config import (
+    Config,
+    ImportConfig,
+    TorchvisionConfig,
+    UserError,
+    counted,
+    from_plain,
+    layers,
+)
 from hiddenmix.data import Whole
 from hiddenmix.networks import layers_of
-from hiddenmix.study.cells import data_title, model_name
+from hiddenmix.study.cells import cell_id, data_title, model_name
 from hiddenmix.study.devices import device_name
 from hiddenmix.study.planning import Plan
 from hiddenmix.study.store import Cell
@@ -45,6 +54,7 @@ def announce(
         for remark in whole.remarks:
             display.say(f"data {title}: {remark}")
     _warn_of_other_data(display, study, cells)
+    _warn_of_other_code(display, study, cells)
     here = _hardware({"device": device_name(device), "threads": torch.get_num_threads()})
     others = {_hardware(found["environment"]) for found in results} - {here}
     if others:
@@ -81,6 +91,36 @@ def _warn_of_other_data(display: Display, study: Path, cells: list[Cell]) -> Non
             f"another version of the data ({digest[:8]}, here {mine[:8]}); they "
             "are never compared with those on these data"
         )
+
+
+def _warn_of_other_code(display: Display, study: Path, cells: list[Cell]) -> None:
+    """Say how many of the networks to train were there already, made by the code as it was before."""
+    models = {repr(each.config.model): each.config.model for each in cells}
+    own = {each.target: each.source for each in models.values() if isinstance(each, ImportConfig)}
+    if not own:
+        return
+    lacking = {cell.id for cell in cells if cell.result() is None}
+    former: dict[str, dict[str, str]] = {target: {} for target in own}
+    for path in sorted((study / "cells").glob("*/result.json")):
+        found = Cell.read(path)
+        if found is None or found["model"] not in own:
+            continue
+        try:
+            config = from_plain(found["config"])
+        except UserError:
+            continue  # of another version of this program
+        if isinstance(config.model, ImportConfig):
+            config.model = replace(config.model, source=own[config.model.target])
+            if (same := cell_id(config, found["data"]["digest"])) in lacking:
+                former[config.model.target].setdefault(same, path.parent.name)
+    for target, names in former.items():
+        if names:
+            first = next(iter(names.values()))
+            display.say(
+                f"warning: the code of {target} has changed since: "
+                f"{counted(len(names), 'network')} of this study, such as {first}, "
+                f"{'is' if len(names) == 1 else 'are'} trained again"
+            )
 
 
 def _hardware(environment: Mapping[str, Any]) -> str:

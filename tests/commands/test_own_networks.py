@@ -71,6 +71,11 @@ def test_an_own_network_is_trained_beside_its_baselines(tmp_path: Path, run: Com
     again = run("layer=stage", "baseline=false", *OWN)
     assert again.code == 0, again.errors
     assert "1 networks, 0 already there, 1 to train" in again.output
+    former = next(each["cell"] for each in results if each["layer"] == "stage")
+    assert (
+        "warning: the code of own_mynet.MyNet has changed since: 1 network of this study, such as "
+        f"{former}, is trained again\n"
+    ) in again.output
     assert len({result["config"]["model"]["source"] for result in _results(tmp_path)}) == 2
 
 
@@ -78,7 +83,11 @@ def test_changed_code_is_not_evaluated_as_what_was_trained(
     tmp_path: Path, run: Command, capsys: Any
 ) -> None:
     assert run("layer=stage", "baseline=false", *OWN).code == 0
-    (tmp_path / "own_mynet.py").write_text(NETWORK + "# another\n")
+    (tmp_path / "own_mynet.py").write_text(NETWORK + "# a comment\n")
+    again = run("layer=stage", "baseline=false", *OWN)
+    assert "1 networks, 1 already there, 0 to train" in again.output
+    assert "has changed" not in again.output
+    (tmp_path / "own_mynet.py").write_text(NETWORK + "another = 1\n")
     capsys.readouterr()
     # A study may come from others: their code is imported only where it is named.
     _forget()

@@ -34,12 +34,70 @@ def test_code_is_known_by_its_content_and_that_of_what_it_imports_here(folder: P
     digests = [source_digest("firstnet.Net")]
     for name in ("firstnet", "firstblocks/deep", "firstblocks/more", "otherpart"):
         path = folder / f"{name}.py"
-        path.write_text(path.read_text() + "# changed\n")
+        path.write_text(path.read_text() + "changed = 1\n")
         digests.append(source_digest("firstnet.Net"))
     assert len(set(digests)) == 5
-    (folder / "unrelated.py").write_text("# changed")
+    (folder / "unrelated.py").write_text("changed = 1")
     assert source_digest("firstnet.Net") == digests[-1]
     assert "firstnet" not in sys.modules  # nothing ran
+
+
+NET = """
+from torch import nn
+from commentedblocks import Block
+
+class Net(nn.Sequential):
+    def __init__(self, width=2, name=None):
+        super().__init__(nn.Linear(width, True), Block(f"{width:>{width}.{width}f}"), nn.ReLU())
+
+class Other(Net):
+    pass
+"""
+
+SAME = [
+    NET + "# a comment\n",
+    NET.replace("\n", "\n\n").replace("(width, True)", "(\n            width,  # in\n True,\n )"),
+    NET.replace("class Net", '"""A bare text."""\nclass Net'),
+    '"""What it is: \\d."""' + NET.replace("    pass", '    """Another."""'),
+    NET.replace("    def", '    """A network."""\n\n    def').replace(
+        "        super", "        'Of'\n        super"
+    ),
+    NET.replace('f"{', "f'{").replace('f}"', "f}'"),
+]
+
+OTHER = [
+    NET.replace("ReLU", "Tanh"),
+    NET.replace("True", "1"),
+    NET.replace("width=2", "width=2.0"),
+    NET.replace("name=None", "name='None'"),
+    NET.replace("name=None", "name=''"),
+    NET.replace("name=None", "*, name=None"),
+    NET.replace("nn.Linear(width, True), ", ""),
+    NET.replace("Other(Net)", "Other"),
+    NET.replace(".{width}f", "f"),
+    NET + "Net = Other\n",
+    NET.replace("):\n        super", ")"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")
+def test_comments_docstrings_and_layout_are_no_other_code(folder: Path) -> None:
+    write(folder / "commentednet.py", NET)
+    write(folder / "commentedblocks.py", "class Block:\n    'One.'\n")
+    first = source_digest("commentednet.Net")
+    # Also what Python 3.12 and 3.13 find: none must take another's networks for changed ones.
+    assert first == "e3b74314cb92ad79"
+    for code in SAME:
+        write(folder / "commentednet.py", code)
+        assert source_digest("commentednet.Net") == first, code
+    digests = set()
+    for code in OTHER:
+        write(folder / "commentednet.py", code)
+        digests.add(source_digest("commentednet.Net"))
+    assert len(digests | {first}) == len(OTHER) + 1
+    write(folder / "commentednet.py", NET)
+    write(folder / "commentedblocks.py", "class Block:  # one\n    pass\n")
+    assert source_digest("commentednet.Net") == first
 
 
 def test_the_same_code_elsewhere_is_the_same(
