@@ -81,12 +81,12 @@ def _config_dir(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
 
 def _text(config: Config, *, everything: bool, as_json: bool) -> str:
     from hiddenmix.data import describe
-    from hiddenmix.networks import all_stages, reasons, stages, survey_of
+    from hiddenmix.networks import all_stages, listed, reasons, survey_of
     from hiddenmix.study import model_name
 
     data = describe(config.dataset)
     survey = survey_of(config.model, data.shape, data.classes, left=everything)
-    chosen = [survey.layers[0], *stages(survey.layers)]
+    chosen = listed(survey.layers)
     against = reasons(survey.layers)
     rows: list[dict[str, Any]] = [
         {

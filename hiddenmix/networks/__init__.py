@@ -8,8 +8,8 @@ from hiddenmix.networks.layers import (
     survey_of,
     weights_text,
 )
-from hiddenmix.networks.stages import all_stages, reasons, stages
-from hiddenmix.networks.survey import Layer, Survey, mixable_layers
+from hiddenmix.networks.stages import all_stages, listed, mixable_layers, reasons, stages
+from hiddenmix.networks.survey import Layer, Survey
 from hiddenmix.networks.torchvision_networks import has_small_stem, is_residual
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "has_small_stem",
     "is_residual",
     "layers_of",
+    "listed",
     "mixable_layers",
     "reasons",
     "stages",

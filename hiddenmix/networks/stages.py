@@ -2,13 +2,44 @@
 
 from collections.abc import Sequence
 
-from hiddenmix.networks.survey import Layer
+from torch import nn
+
+from hiddenmix.mixing import unwrapped
+from hiddenmix.networks.copying import copy_of
+from hiddenmix.networks.survey import Layer, survey
 
 _ENOUGH = 4
 """Stages from which no deeper nested ones are shown."""
 
 _MOST = 16
 """Stages that a list of them names: with what stands around them they fit a screen of 24 lines."""
+
+
+def mixable_layers(
+    network: nn.Module,
+    shape: tuple[int, int, int],
+    *,
+    left: bool = False,
+    stages: bool = False,
+) -> list[Layer]:
+    """The layers of `network` that run exactly once in a forward pass and return one batch tensor.
+
+    Also those at which mixing makes little sense: their `disguise`, `affine`, `cut` and `same_as` say
+    why. `stages` leaves them out: the list is that of `python -m hiddenmix.layers` then.
+
+    Found by forward passes of a copy on Gaussian images of `shape` (C, H, W), in training mode (a
+    module that was put in evaluation mode within a training network stays there) and in evaluation
+    mode. `left` also measures what each bypassed layer leaves, which takes a pass for every 16 of them.
+    Names are those of the network that torch.compile or a data-parallel wrapper stands around. The
+    network itself stays as it is. Raises `UserError` where it refuses the shape.
+    """
+    layers = survey(copy_of(unwrapped(network)), shape, left=left).layers
+    return listed(layers) if stages else layers
+
+
+def listed(layers: Sequence[Layer]) -> list[Layer]:
+    """Of all `layers` that can be mixed, the input and the stages to list."""
+    return [layers[0], *stages(layers)]
 
 
 def stages(layers: Sequence[Layer]) -> list[Layer]:

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hiddenmix.config import UserError
-from hiddenmix.mixing import unwrapped
-from hiddenmix.networks.copying import copy_of, make_typical
+from hiddenmix.networks.copying import make_typical
 from hiddenmix.networks.graph import Place
 from hiddenmix.networks.passes import (
     BATCH,
@@ -92,22 +91,12 @@ class Survey:
     """Channels of strided 1x1 convolutions whose gradient oneDNN gets wrong and `build` cannot mend."""
 
 
-def mixable_layers(
-    network: nn.Module, shape: tuple[int, int, int], *, left: bool = False
-) -> list[Layer]:
-    """The layers of `network` that run exactly once in a forward pass and return one batch tensor.
-
-    Found by forward passes of a copy on Gaussian images of `shape` (C, H, W), in training mode (a
-    module that was put in evaluation mode within a training network stays there) and in evaluation
-    mode. `left` also measures what each bypassed layer leaves, which takes a pass for every 16 of them.
-    Names are those of the network that torch.compile or a data-parallel wrapper stands around. The
-    network itself stays as it is. Raises `UserError` where it refuses the shape.
-    """
-    return survey(copy_of(unwrapped(network)), shape, left=left).layers
-
-
 def survey(network: nn.Module, shape: tuple[int, int, int], *, left: bool = False) -> Survey:
-    """`mixable_layers`, and why the other submodules cannot be mixed. Changes `network`."""
+    """The layers that can be mixed, and why the other submodules cannot. Changes `network`.
+
+    `left` also measures what each bypassed layer leaves. Raises `UserError` where the network refuses
+    the shape.
+    """
     images = _prepare(network, shape)
     modes = [(module, module.training) for module in network.modules()]
     try:

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+import hiddenmix
 from hiddenmix import layers
+from hiddenmix.config import PreactResNet18Config
+from hiddenmix.networks import build
 
 
 @pytest.fixture
@@ -31,6 +34,16 @@ def test_the_stages_of_the_default_network(listed: Any) -> None:
     assert lines[4].split() == ["input", "0", "1x8x8", "0.0", "%"]
     assert lines[5].split() == ["conv1", "1", "32x8x8", "0.3", "%"]
     assert lines[-1] == "layer=input,conv1,pool1,conv2,pool2,conv3,pool3,fc1"
+
+
+def test_python_lists_the_same_layers(listed: Any) -> None:
+    network = build(PreactResNet18Config(width=2), (3, 32, 32), 10)
+    named = hiddenmix.mixable_layers(network, (3, 32, 32), stages=True)
+    shown = listed(*SMALL).splitlines()[-1]
+    assert shown == "layer=" + ",".join(layer.name for layer in named)
+    every = hiddenmix.mixable_layers(network, (3, 32, 32))
+    assert len(every) > 40
+    assert set(named) < set(every)
 
 
 @pytest.mark.parametrize(
