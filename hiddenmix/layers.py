@@ -27,7 +27,8 @@ Lists the stages of a network (default: model=cnn dataset=digits): layers throug
 passes (cuts), each once, where mixing is no image mixup in disguise; of more than 16, every
 second (third, ...). Beside each stand its depth
 (products with weights on the longest way from the image), the shape of its map, and the share of the
-network's parameters up to it. The last line is the sweep over them, for `python -m hiddenmix.train -m`.
+network's parameters up to it; the lowest is the paper's layer if it is behind the first convolution
+alone. The last line is the sweep over them, for `python -m hiddenmix.train -m`.
 
   --all    every layer, with what speaks against each one that is no stage: in disguise (affine up to
            there), bypassed (with the share of the difference between two images that is left in the
@@ -81,12 +82,20 @@ def _config_dir(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
 
 def _text(config: Config, *, everything: bool, as_json: bool) -> str:
     from hiddenmix.data import describe
-    from hiddenmix.networks import all_stages, listed, reasons, survey_of
+    from hiddenmix.networks import (
+        all_stages,
+        behind_first_convolution,
+        listed,
+        reasons,
+        stem_text,
+        survey_of,
+    )
     from hiddenmix.study import model_name
 
     data = describe(config.dataset)
     survey = survey_of(config.model, data.shape, data.classes, left=everything)
     chosen = listed(survey.layers)
+    papers = behind_first_convolution(survey.layers)
     against = reasons(survey.layers)
     rows: list[dict[str, Any]] = [
         {
@@ -109,6 +118,7 @@ def _text(config: Config, *, everything: bool, as_json: bool) -> str:
         refused = survey.refused if everything else {}
         content = {"model": name, "shape": list(data.shape), "classes": data.classes}
         content |= {"stages": [layer.name for layer in chosen[1:]], "sweep": sweep}
+        content |= {"papers_layer": papers.name if papers else None}
         return json.dumps({**content, "layers": rows, "not_mixable": refused}, indent=2)
     size = "x".join(map(str, data.shape))
     every = len(all_stages(survey.layers))
@@ -118,22 +128,28 @@ def _text(config: Config, *, everything: bool, as_json: bool) -> str:
         f"{len(survey.layers) - 1} layers that can be mixed"
     )
     head += "" if everything else " (--all lists them)"
-    return "\n".join([head, "", _table(rows, survey.refused if everything else {}), "", sweep])
+    stem = stem_text(config.model, data.shape)
+    lowest = "the lowest stage, behind more than the first convolution"
+    if papers is not None:
+        lowest = "the paper's layer: behind the first convolution"
+    remarks = against | {layer.name: lowest for layer in chosen[1:2]}
+    table = _table(rows, remarks, survey.refused if everything else {})
+    return "\n".join([head, *([stem] if stem else []), "", table, "", sweep])
 
 
-def _table(rows: Sequence[dict[str, Any]], refused: dict[str, str]) -> str:
+def _table(rows: Sequence[dict[str, Any]], remarks: dict[str, str], refused: dict[str, str]) -> str:
     lines = [
         [
             row["layer"],
             row["depth"],
             "x".join(map(str, row["shape"])),
             f"{100 * row['parameters_below']:.1f} %",
-            row["reason"] or "",
+            remarks.get(row["layer"], ""),
         ]
         for row in rows
     ]
     lines += [[name, "", "", "", f"cannot be mixed: {why}"] for name, why in refused.items()]
-    headers = ["layer", "depth", "map", "parameters up to it", "against it"]
+    headers = ["layer", "depth", "map", "parameters up to it", "remark"]
     if not any(line[-1] for line in lines):
         headers, lines = headers[:-1], [line[:-1] for line in lines]
     align = ("left", "right", "left", "right", "left")[: len(headers)]

@@ -8,25 +8,33 @@ from hiddenmix.networks.layers import (
     survey_of,
     weights_text,
 )
-from hiddenmix.networks.stages import all_stages, listed, mixable_layers, reasons, stages
+from hiddenmix.networks.stages import (
+    all_stages,
+    behind_first_convolution,
+    listed,
+    mixable_layers,
+    reasons,
+    stages,
+)
 from hiddenmix.networks.survey import Layer, Survey
-from hiddenmix.networks.torchvision_networks import has_small_stem, is_residual
+from hiddenmix.networks.torchvision_networks import has_small_stem, stem_text
 
 __all__ = [
     "Layer",
     "Survey",
     "all_stages",
     "bare",
+    "behind_first_convolution",
     "build",
     "bypassed",
     "check_layers",
     "has_small_stem",
-    "is_residual",
     "layers_of",
     "listed",
     "mixable_layers",
     "reasons",
     "stages",
+    "stem_text",
     "survey_of",
     "weights_text",
 ]

@@ -42,6 +42,15 @@ def listed(layers: Sequence[Layer]) -> list[Layer]:
     return [layers[0], *stages(layers)]
 
 
+def behind_first_convolution(layers: Sequence[Layer]) -> Layer | None:
+    """The layer at which the paper mixes: the lowest stage, where only a convolution lies below it."""
+    lowest = next(iter(stages(layers)), None)
+    # A map of less than three dimensions has no pixels, such as a first linear layer's.
+    if lowest is None or lowest.depth != 1 or len(lowest.shape) != 3:
+        return None
+    return lowest
+
+
 def stages(layers: Sequence[Layer]) -> list[Layer]:
     """The stages to list: all of them, or of more than 16 every second (third, ...), and the last."""
     found = all_stages(layers)

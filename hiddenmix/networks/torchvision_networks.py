@@ -47,13 +47,24 @@ def has_small_stem(config: TorchvisionConfig, shape: tuple[int, int, int]) -> bo
     network has no choice."""
     if config.small_stem is not None:
         return config.small_stem
-    return max(shape[1:]) <= _SMALL or not is_residual(config)
+    return max(shape[1:]) <= _SMALL or not _is_residual(config)
 
 
-def is_residual(config: ModelConfig) -> bool:
-    """Whether it is one of torchvision's residual networks, which have a choice of stems."""
-    residual = ("resnet", "resnext", "wide_resnet")
-    return isinstance(config, TorchvisionConfig) and config.arch.startswith(residual)
+def _is_residual(config: TorchvisionConfig) -> bool:
+    return config.arch.startswith(("resnet", "resnext", "wide_resnet"))
+
+
+def stem_text(config: ModelConfig, shape: tuple[int, int, int]) -> str | None:
+    """Which stem a residual network has for images of `shape` (C, H, W), in words; None for one that has
+    no choice."""
+    if not isinstance(config, TorchvisionConfig) or not _is_residual(config):
+        return None
+    small = has_small_stem(config, shape)
+    stem = "3x3 without pooling, for small images" if small else "7x7 with pooling, as published"
+    return (
+        f"{config.arch}, {shape[1]}x{shape[2]} images: its stem is {stem} "
+        f"(model.small_stem={'false' if small else 'true'} for the other)"
+    )
 
 
 def _replace_first_convolution(network: nn.Module, channels: int) -> None:

@@ -12,7 +12,6 @@ from hiddenmix import networks
 from hiddenmix.config import (
     Config,
     ImportConfig,
-    TorchvisionConfig,
     UserError,
     counted,
     from_plain,
@@ -136,16 +135,8 @@ def _tell_of_network(display: Display, config: Config, told: set[object]) -> Non
     told.add(key)
     description = data_room.describe(config.dataset)
     shape, classes = description.shape, description.classes
-    if isinstance(config.model, TorchvisionConfig) and networks.is_residual(config.model):
-        small = networks.has_small_stem(config.model, shape)
-        stem = (
-            "3x3 without pooling, for small images" if small else "7x7 with pooling, as published"
-        )
-        other = "false" if small else "true"
-        display.say(
-            f"{model_name(config)}, {shape[1]}x{shape[2]} images: its stem is {stem} "
-            f"(model.small_stem={other} for the other)"
-        )
+    if text := networks.stem_text(config.model, shape):
+        display.say(text)
     for channels in sorted(networks.survey_of(config.model, shape, classes).exposed):
         display.say(
             f"warning: {model_name(config)} computes a 1x1 convolution with a stride over {channels} "

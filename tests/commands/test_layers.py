@@ -32,7 +32,9 @@ def test_the_stages_of_the_default_network(listed: Any) -> None:
     lines = listed().splitlines()
     assert lines[0].startswith("cnn, 1x8x8 images, 10 classes: 7 stages among 22 layers")
     assert lines[4].split() == ["input", "0", "1x8x8", "0.0", "%"]
-    assert lines[5].split() == ["conv1", "1", "32x8x8", "0.3", "%"]
+    assert lines[5].split()[:5] == ["conv1", "1", "32x8x8", "0.3", "%"]
+    assert lines[5].endswith("  the paper's layer: behind the first convolution")
+    assert not any("paper" in line for line in lines[6:])
     assert lines[-1] == "layer=input,conv1,pool1,conv2,pool2,conv3,pool3,fc1"
 
 
@@ -80,6 +82,14 @@ def test_deep_networks_fit_one_screen(listed: Any) -> None:
     assert lines[-1] == "layer=" + ",".join(["input", *names, "norm"])
 
 
+def test_the_stem_is_told_as_before_training(listed: Any) -> None:
+    network = ("model=torchvision", "model.arch=resnet18", "dataset=cifar10")
+    lines = listed(*network).splitlines()
+    assert lines[1].startswith("resnet18, 32x32 images: its stem is 3x3 without pooling")
+    assert lines[6].split()[:2] == ["relu", "1"]
+    assert lines[6].endswith("the paper's layer: behind the first convolution")
+
+
 @pytest.mark.parametrize("flag", [["--config-dir", "{}"], ["--config-dir={}"], ["-cd", "{}"]])
 def test_files_of_the_users_own(listed: Any, tmp_path: Path, flag: list[str]) -> None:
     folder = tmp_path / "it's (mine), 100 %"
@@ -106,13 +116,16 @@ def test_all_gives_the_reason_against_each_layer(listed: Any) -> None:
     assert reasons["conv1"] == "image mixup in disguise: affine up to here"
     assert reasons["layer1.0"] == "finer: inside layer1"
     assert reasons["layer1.1"] == "same as layer1: affine in between"
-    assert reasons["layer1"] == ""
+    assert reasons["layer1"] == "the lowest stage, behind more than the first convolution"
+    assert reasons["layer2"] == ""
     assert reasons["layer1.0.norm2"].startswith("bypassed: leaves ")
     assert float(reasons["layer1.0.norm2"].split()[-1]) > 0.1
 
 
 def test_json(listed: Any) -> None:
     brief = json.loads(listed("--json", *SMALL))
+    assert brief["papers_layer"] is None
+    assert brief["layers"][1]["reason"] is None
     assert brief["stages"] == ["layer1", "layer2", "layer3", "layer4", "classifier"]
     assert brief["sweep"] == "layer=input,layer1,layer2,layer3,layer4,classifier"
     assert [row["layer"] for row in brief["layers"]] == ["input", *brief["stages"]]
