@@ -157,8 +157,8 @@ class ImportConfig(ModelConfig):
 
     target: str = ""
     """`module.Class`, or a function, that makes the network: of a file in this folder or of an installed
-    package. Called with `arguments`, and with `classes` (their number) and `shape` (C, H, W) where its
-    signature has them."""
+    package. Called with `arguments`, and where its signature has them with `classes` or `num_classes`
+    (their number), `shape` (C, H, W), and `in_channels` if it has no default."""
 
     arguments: Any = None
     """Arguments by keyword, such as `{width: 64}`."""

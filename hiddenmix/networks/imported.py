@@ -14,8 +14,8 @@ from hiddenmix.terminal import clean
 
 
 def imported_network(config: ImportConfig, shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """What `model.target` makes, called with `model.arguments`, and with `classes` and `shape` where its
-    signature has them.
+    """What `model.target` makes, called with `model.arguments`, and where its signature has them with
+    `classes` or `num_classes`, `shape`, and `in_channels` if it has no default.
 
     Raises `UserError`, also where the code is not that of `config.source`.
     """
@@ -31,7 +31,8 @@ def imported_network(config: ImportConfig, shape: tuple[int, int, int], classes:
         own = [key for key in here if getattr(module, key).__module__ == module.__name__]
         known = ", ".join(f"{module_name}.{key}" for key in own) or "a class or function in it"
         raise ConfigError("model.target", config.target, known)
-    arguments = _with_data(target, config.arguments or {}, {"classes": classes, "shape": shape})
+    data = {"classes": classes, "num_classes": classes, "shape": shape, "in_channels": shape[0]}
+    arguments = _with_data(target, config.arguments or {}, data)
     network = _told(config, f"calling {config.target}", lambda: target(**arguments))
     if not isinstance(network, nn.Module):
         raise UserError(
@@ -48,6 +49,8 @@ def _with_data(
         known = inspect.signature(target).parameters
     except (TypeError, ValueError):  # some compiled ones have none
         return dict(given)
+    if (own := known.get("in_channels")) is not None and own.default is not own.empty:
+        del data["in_channels"]  # it may mean those of a layer within
     return {**{key: value for key, value in data.items() if key in known}, **given}
 
 
@@ -58,6 +61,8 @@ def _told(config: ImportConfig, what: str, act: Callable[[], Any]) -> Any:
     except Exception as error:
         *_, last = traceback.extract_tb(error.__traceback__)
         place = f"{Path(last.filename).name}:{last.lineno}"
+        if last.filename == __file__:  # the call itself does not fit
+            place = "model.arguments={name: value} gives it others"
         if isinstance(error, SyntaxError) and error.filename:
             place = f"{Path(error.filename).name}:{error.lineno}"
         kind = type(error).__name__

@@ -111,9 +111,36 @@ def test_an_own_network_is_called_with_arguments_classes_and_shape(own: Any) -> 
 
 
 @pytest.mark.parametrize(
+    ("signature", "made_of"),
+    [
+        ("in_channels, num_classes", (2, 10)),
+        ("in_channels=5, num_classes=1000", (5, 10)),  # channels of a layer within, it may be
+        ("*, num_classes, in_channels=5", (5, 10)),
+    ],
+)
+def test_classes_and_channels_have_torchs_names_too(
+    own: Any, tmp_path: Path, signature: str, made_of: tuple[int, int]
+) -> None:
+    code = f"from torch.nn import Linear\nmake = lambda {signature}: Linear(in_channels, num_classes)\n"
+    (tmp_path / "named_net.py").write_text(code)
+    importlib.invalidate_caches()
+    sys.modules.pop("named_net", None)
+    network = made(own("named_net.make"), (2, 8, 8))
+    assert isinstance(network, nn.Linear)
+    assert (network.in_features, network.out_features) == made_of
+    given = made(own("named_net.make", in_channels=4, num_classes=3), (2, 8, 8))
+    assert isinstance(given, nn.Linear)
+    assert (given.in_features, given.out_features) == (4, 3)
+
+
+@pytest.mark.parametrize(
     ("target", "arguments", "says"),
     [
-        ("own_net.MyNet", {}, r"calling own_net.MyNet failed\n  TypeError: .*'width'"),
+        (
+            "own_net.MyNet",
+            {},
+            r"calling own_net.MyNet failed\n  TypeError: .*'width' \(model.arguments=\{name: value\} ",
+        ),
         (
             "own_net.MyNet",
             {"width": 3, "fail": True},
