@@ -14,6 +14,7 @@ from hiddenmix.config import (
     UserError,
     check_meaning,
     config_folder,
+    counted,
     from_hydra,
     register,
     show,
@@ -124,8 +125,8 @@ def _text(config: Config, *, everything: bool, as_json: bool) -> str:
     every = len(all_stages(survey.layers))
     some = f"{len(chosen) - 1} of " if len(chosen) - 1 < every else ""
     head = (
-        f"{name}, {size} images, {data.classes} classes: {some}{every} stages among "
-        f"{len(survey.layers) - 1} layers that can be mixed"
+        f"{name}, {size} images, {counted(data.classes, 'class')}: {some}{counted(every, 'stage')} "
+        f"among {counted(len(survey.layers) - 1, 'layer')} that can be mixed"
     )
     head += "" if everything else " (--all lists them)"
     stem = stem_text(config.model, data.shape)

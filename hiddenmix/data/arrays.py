@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hiddenmix.config import DatasetConfig, UserError, show
+from hiddenmix.config import DatasetConfig, UserError, counted, show
 from hiddenmix.data.array_files import array, npz_headers
 from hiddenmix.data.image_files import MIN_SIDE
 from hiddenmix.data.images import Description, Images, check_memory
@@ -164,5 +164,6 @@ def class_numbers(
 
 def _counts(what: str, images: int, labels: int) -> UserError:
     return UserError(
-        f"{what} has {images:,} images, but {labels:,} labels\n  expected: as many labels as images"
+        f"{what} has {counted(images, 'image')}, but {counted(labels, 'label')}\n"
+        "  expected: as many labels as images"
     )

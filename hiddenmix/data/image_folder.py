@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hiddenmix.config import ConfigError, DatasetConfig, UserError, show
+from hiddenmix.config import ConfigError, DatasetConfig, UserError, counted, show
 from hiddenmix.data.folder_layout import LAYOUT, Layout, find, folders, is_folder
 from hiddenmix.data.image_files import EXTENSIONS, LARGEST, Kinds, UnreadableError, unreadable
 from hiddenmix.data.leftovers import is_leftover
@@ -54,7 +54,9 @@ def scan(config: DatasetConfig) -> Scan:
     classes = folders(_place(root, layout.train))
     if len(classes) < 2:
         at = _place(root, layout.train)
-        raise UserError(f"dataset.root: {show(at)} has {len(classes)} class(es)\n  {LAYOUT}")
+        raise UserError(
+            f"dataset.root: {show(at)} has {counted(len(classes), 'class')}\n  {LAYOUT}"
+        )
     if layout.test is None:
         train, test = _held_out(_list(found, layout.train, classes), classes, layout, config)
     else:
@@ -166,8 +168,8 @@ def _held_out(
     if counts.min() < 2:
         name = classes[int(counts.argmin())]
         raise UserError(
-            f"class folder {show(name)} holds {counts.min()} image(s), one each are needed for training "
-            "and test\n  add some, or move the folder away"
+            f"class folder {show(name)} holds {counted(counts.min(), 'image')}, one each are needed "
+            "for training and test\n  add some, or move the folder away"
         )
     size = round(fraction * len(listed))
     if not len(classes) <= size <= len(listed) - len(classes):
@@ -242,11 +244,11 @@ def skipped_text(skipped: Counter[str]) -> str:
     if not skipped:
         return ""
     count = skipped.total()
-    files = "1 file" if count == 1 else f"{count:,} files"
     most = sorted(skipped.items(), key=lambda each: (-each[1], each[0]))
     parts = [f"{count:,} {kind}" for kind, count in most[:5]]
     rest = sum(count for _, count in most[5:])
-    return f"{files} skipped ({', '.join([*parts, *([f'{rest:,} others'] if rest else [])])})"
+    parts += [f"{rest:,} others"] if rest else []
+    return f"{counted(count, 'file')} skipped ({', '.join(parts)})"
 
 
 def remarks(found: Scan, kinds: Kinds, config: DatasetConfig) -> list[str]:
@@ -260,7 +262,9 @@ def remarks(found: Scan, kinds: Kinds, config: DatasetConfig) -> list[str]:
     there = {*found.labels[found.train_size :].tolist()}
     lacking = [name for label, name in enumerate(found.classes) if label not in there]
     if lacking:
-        said.append(f"warning: {len(lacking):,} class(es) without a test image: {show(lacking)}")
+        said.append(
+            f"warning: {counted(len(lacking), 'class')} without a test image: {show(lacking)}"
+        )
     largest = kinds[LARGEST]
     counts = {kind: count for kind, count in kinds.items() if kind != LARGEST}
     if counts:

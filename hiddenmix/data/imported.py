@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from hiddenmix.config import ConfigError, DatasetConfig, UserError, show
+from hiddenmix.config import ConfigError, DatasetConfig, UserError, counted, show
 from hiddenmix.data.arrays import as_bytes, class_numbers, image_shape
 from hiddenmix.data.image_files import as_bytes as as_bytes_of_image
 from hiddenmix.data.images import Images, check_memory
@@ -102,7 +102,8 @@ def _made(function: Callable[[], Any], target: str) -> tuple[Images, Images, lis
     for images, numbers, split in zip(pixels, (train, test), ("train", "test"), strict=True):
         if len(images) != len(numbers):
             raise UserError(
-                f"{what}, {split}: {len(images):,} images, but {len(numbers):,} labels\n  {_EXPECTED}"
+                f"{what}, {split}: {counted(len(images), 'image')}, but "
+                f"{counted(len(numbers), 'label')}\n  {_EXPECTED}"
             )
     splits = [
         Images(torch.from_numpy(images), torch.from_numpy(numbers))
@@ -115,7 +116,7 @@ def _arrays(what: str, made: Any) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     """uint8 images [N, C, H, W] and labels of one split."""
     if isinstance(made, (tuple, list)):
         if len(made) != 2:
-            raise UserError(f"{what} has {len(made)} parts\n  {_EXPECTED}")
+            raise UserError(f"{what} has {counted(len(made), 'part')}\n  {_EXPECTED}")
         return as_bytes(what, _whole(what, np.asarray(made[0]))), np.asarray(made[1])
     if not (hasattr(made, "__len__") and hasattr(made, "__getitem__")):
         raise UserError(f"{what} is {_kind(made)}\n  {_EXPECTED}")

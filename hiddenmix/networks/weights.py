@@ -5,7 +5,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from hiddenmix.config import UserError
+from hiddenmix.config import UserError, counted
 from hiddenmix.terminal import clean
 
 _NAMED = 6
@@ -43,11 +43,11 @@ def take_weights(network: nn.Module, path: str) -> str:
         if name not in fitting
     ]
     unused = sum(name not in own and not name.endswith("num_batches_tracked") for name in stored)
-    text = f"weights of {path}: {len(fitting)} of {len(own)} tensors"
+    text = f"weights of {path}: {len(fitting)} of {counted(len(own), 'tensor')}"
     if others:
         text += f"; start anew: {', '.join(others[:_NAMED])}"
         text += f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-    return text + (f"; {unused} tensors of the file have no place" if unused else "")
+    return text + (f"; no place for {counted(unused, 'tensor')} of the file" if unused else "")
 
 
 def _shape(value: torch.Tensor) -> str:

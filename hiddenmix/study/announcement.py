@@ -40,14 +40,14 @@ def announce(
     results = [found for cell in cells if (found := cell.result()) is not None]
     there = len(results)
     display.say(
-        f"study {study}: {len(cells)} networks, {there} already there, {len(cells) - there} to "
-        f"train on {device_name(device)}{_hands(device, workers)}"
+        f"study {study}: {counted(len(cells), 'network')}, {there} already there, "
+        f"{len(cells) - there} to train on {device_name(device)}{_hands(device, workers)}"
     )
     for whole, title in {id(each[0]): each for each in data}.values():
         train, test = len(whole.train.labels), len(whole.test.labels)
         display.say(
-            f"data {title}: {train:,} training and {test:,} test images of {len(whole.classes)} "
-            f"classes; {leaks_text(whole.leaks.as_dict(), test)}"
+            f"data {title}: {train:,} training and {counted(test, 'test image')} of "
+            f"{counted(len(whole.classes), 'class')}; {leaks_text(whole.leaks.as_dict(), test)}"
             f"{'; ' if whole.skipped else ''}{whole.skipped}"
         )
         for remark in whole.remarks:
@@ -67,7 +67,7 @@ def announce(
 
 def _hands(device: torch.device, workers: int) -> str:
     threads = torch.get_num_threads()
-    each = f"{threads} thread{'s' if threads > 1 else ''}"
+    each = counted(threads, "thread")
     if device.type != "cpu":
         return f", {workers} workers" if workers > 1 else ""
     return f", {workers} workers of {each}" if workers > 1 else f", {each}"
@@ -86,9 +86,9 @@ def _warn_of_other_data(display: Display, study: Path, cells: list[Cell]) -> Non
                 others.setdefault((digest, str(mine)), []).append(path.parent.name)
     for (digest, mine), names in others.items():
         display.say(
-            f"warning: {len(names)} networks of this study, such as {names[0]}, were trained on "
-            f"another version of the data ({digest[:8]}, here {mine[:8]}); they "
-            "are never compared with those on these data"
+            f"warning: {counted(len(names), 'network')} of this study, such as {names[0]}, "
+            f"{'was' if len(names) == 1 else 'were'} trained on another version of the data "
+            f"({digest[:8]}, here {mine[:8]}); networks of both are never compared"
         )
 
 

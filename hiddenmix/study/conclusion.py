@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hiddenmix import report
-from hiddenmix.config import UserError, mode_words
+from hiddenmix.config import UserError, counted, mode_words
 from hiddenmix.report import Study, read_curve, read_study
 from hiddenmix.study import tensorboard_tracker
 from hiddenmix.study.store import OUTPUTS, Cell, study_locked
@@ -50,7 +50,7 @@ def conclude_command(
         said = ended.get(number, "it ended before it recorded a network; see the engine's own log")
         console.print(Text(f"failed: job {number} ({jobs[number]}): {said}"), soft_wrap=True)
     if len(missing) > _JOBS:
-        console.print(f"failed: {len(missing) - _JOBS} more jobs")
+        console.print(f"failed: {counted(len(missing) - _JOBS, 'more job')}")
     return max(code, 1 if missing else 0)
 
 
@@ -96,7 +96,10 @@ def conclude(
     for name, message in failures.items():
         say(f"failed: {name}: {message}")
     if failures:
-        say(f"{len(failures)} of {len(names)} networks failed; the same command tries them again")
+        say(
+            f"{len(failures)} of {counted(len(names), 'network')} failed; "
+            "the same command tries them again"
+        )
     say(f"results: {folder}/summary.csv and {folder}/cells")
     for name in told:
         say(_WHERE[name].format(folder=folder))

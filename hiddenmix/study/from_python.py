@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from hiddenmix import report
-from hiddenmix.config import Config, UserError, check, check_meaning, configurations
+from hiddenmix.config import Config, UserError, check, check_meaning, configurations, counted
 from hiddenmix.study.planning import check_requests
 from hiddenmix.study.running import run_command
 from hiddenmix.study.store import OUTPUTS
@@ -91,4 +91,4 @@ def _failures(studies: set[str]) -> str:
     failed = [each for _, study in found for each in study.failures]
     networks = len(failed) + sum(len(study.cells) for _, study in found)
     named = "; ".join(f"{each.cell}: {each.message}" for each in failed[:10])
-    return f"{len(failed)} of {networks} networks failed: {named}"
+    return f"{len(failed)} of {counted(networks, 'network')} failed: {named}"

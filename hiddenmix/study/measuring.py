@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hiddenmix import evaluation, networks, randomness
-from hiddenmix.config import Config, layers, trackers
+from hiddenmix.config import Config, counted, layers, trackers
 from hiddenmix.data import Data, OutsideSet, stratified
 from hiddenmix.report import read_curve
 from hiddenmix.study import predictions
@@ -313,7 +313,7 @@ def check_data(cell: Cell, data: Data) -> None:
     """Raise `OtherDataError` for data that the cell was not trained on."""
     if data.digest != cell.data:
         raise OtherDataError(
-            f"its data are other ones: {len(data.test.images):,} test images with the digest "
+            f"its data are other ones: {counted(len(data.test.images), 'test image')} with the digest "
             f"{data.digest[:8]}, where the network was trained on {cell.data[:8]}"
         )
 

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from hiddenmix import data as data_room
-from hiddenmix.config import Config, UserError, layers
+from hiddenmix.config import Config, UserError, counted, layers
 from hiddenmix.study.announcement import announce, warn_of_layers
 from hiddenmix.study.cells import data_title
 from hiddenmix.study.command import Run
@@ -214,7 +214,7 @@ def _train_all(
             elsewhere |= busy
             if busy and len(busy) == len(waiting) and patience == 0:
                 display.say(
-                    f"waiting for {len(busy)} networks that another process trains: "
+                    f"waiting for {counted(len(busy), 'network')} that another process trains: "
                     + "; ".join(f"{each.id} ({each.holder()})" for each in waiting[:3])
                     + (f"; and {len(busy) - 3} more" if len(busy) > 3 else "")
                 )

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hiddenmix import report
-from hiddenmix.config import Config, UserError, layers, seeds
+from hiddenmix.config import Config, UserError, counted, layers, seeds
 from hiddenmix.report import Side, Trial, Tuning
 from hiddenmix.study.announcement import warn_of_layers
 from hiddenmix.study.attempting import attempt
@@ -181,7 +181,7 @@ class _Search:
         if state == "failed":
             return f"failed: {self.failures[name]}"
         mean, many = sum(validation) / len(validation), len(validation)
-        text = f"validation {100 * mean:.2f} %, {many} seed{'s' * (many > 1)}"
+        text = f"validation {100 * mean:.2f} %, {counted(many, 'seed')}"
         return f"{text}, stopped" if state == "stopped" else text
 
     def _configuration(self, side: str, values: dict[str, str]) -> Config:
@@ -192,10 +192,10 @@ class _Search:
     def _announce(self, display: Display, left: int) -> None:
         many, repeats = self.request.trials, self.base.repeats
         display.say(
-            f"study {self.study}, tuning {self.name}: {many} trials at a hidden layer and {many} of "
-            f"mixing images, {left} of them to be made on {device_name(self.device)}; each by its "
-            f"accuracy on {self.held:,} training images held out, mean over {repeats} "
-            f"seed{'s' * (repeats > 1)}"
+            f"study {self.study}, tuning {self.name}: {counted(many, 'trial')} at a hidden layer and "
+            f"{many} of mixing images, {left} of them to be made on {device_name(self.device)}; each "
+            f"by its accuracy on {counted(self.held, 'training image')} held out, mean over "
+            f"{counted(repeats, 'seed')}"
         )
         for key, each in self.request.space.items():
             display.say(f"  searched: {key}={each}")

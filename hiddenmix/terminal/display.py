@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from rich.console import Console, ConsoleDimensions
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from hiddenmix.config import counted
+
 PLAIN_SECONDS = 60.0
 """Seconds between two lines about one long network where the output is no terminal."""
 
@@ -94,7 +96,7 @@ class Display:
         """A network begins, or goes on after `start` epochs and `step` steps."""
         self._spoke[name] = time.monotonic()
         if start or step:
-            steps = f" and {step} steps" if step else ""
+            steps = f" and {counted(step, 'step')}" if step else ""
             self.say(f"{name}: resumed after epoch {start} of {epochs}{steps}")
         if self._bars:
             self._each[name] = self._bars.add_task(

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 
+from hiddenmix.config import counted
+
 
 def clean(text: object, limit: int = 200) -> str:
     """`text` on one line, without control characters or lone surrogates, at most `limit` long."""
@@ -17,14 +19,19 @@ def leaks_text(leaks: Mapping[str, int], tested: int) -> str:
     `leaks` counts images, as `Leaks` and `result.json` do.
     """
     said = {
-        "test_in_train": "stand in the training set too",
-        "test_twice": "repeat an earlier test image",
-        "two_labels": "have an equal image with another label",
+        "test_in_train": ("stands", "stand", "in the training set too"),
+        "test_twice": ("repeats", "repeat", "an earlier test image"),
+        "two_labels": ("has", "have", "an equal image with another label"),
     }
-    parts = [f"{leaks[key]:,} {text}" for key, text in said.items() if leaks.get(key)]
+    parts = [
+        f"{leaks[key]:,} {one if leaks[key] == 1 else many} {rest}"
+        for key, (one, many, rest) in said.items()
+        if leaks.get(key)
+    ]
     if not parts:
         return "no test image stands twice"
-    text = f"of {tested:,} test images {', '.join(parts)}"
+    text = f"of {counted(tested, 'test image')} {', '.join(parts)}"
     if leaks.get("dropped"):
-        text += f"; {leaks['dropped']:,} training images were dropped for it (dataset.leaks=drop)"
+        dropped = counted(leaks["dropped"], "training image")
+        text += f"; {dropped} dropped for it (dataset.leaks=drop)"
     return text

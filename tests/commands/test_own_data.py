@@ -56,7 +56,7 @@ def test_a_missing_class_goes_through_to_the_report(run: Command, tmp_path: Path
         path.unlink()
     ended = run("dataset=image_folder", "dataset.root=images", "evaluation=full", *TINY)
     assert ended.code == 0, ended.output + ended.errors
-    assert "warning: 1 class(es) without a test image: [cat]" in ended.output
+    assert "warning: 1 class without a test image: [cat]" in ended.output
     [row] = results(tmp_path / "outputs" / "default").query("layer == 'none'").to_dict("records")
     assert (row["class/cat"], row["test_size"]) == (None, 4)
     assert row["balanced_accuracy"] == row["class/dog"] == row["accuracy"]

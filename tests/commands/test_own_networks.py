@@ -70,7 +70,7 @@ def test_an_own_network_is_trained_beside_its_baselines(tmp_path: Path, run: Com
     (tmp_path / "own_blocks.py").write_text(BLOCKS.replace("ReLU", "Tanh"))
     again = run("layer=stage", "baseline=false", *OWN)
     assert again.code == 0, again.errors
-    assert "1 networks, 0 already there, 1 to train" in again.output
+    assert "1 network, 0 already there, 1 to train" in again.output
     former = next(each["cell"] for each in results if each["layer"] == "stage")
     assert (
         "warning: the code of own_mynet.MyNet has changed since: 1 network of this study, such as "
@@ -85,7 +85,7 @@ def test_changed_code_is_not_evaluated_as_what_was_trained(
     assert run("layer=stage", "baseline=false", *OWN).code == 0
     (tmp_path / "own_mynet.py").write_text(NETWORK + "# a comment\n")
     again = run("layer=stage", "baseline=false", *OWN)
-    assert "1 networks, 1 already there, 0 to train" in again.output
+    assert "1 network, 1 already there, 0 to train" in again.output
     assert "has changed" not in again.output
     (tmp_path / "own_mynet.py").write_text(NETWORK + "another = 1\n")
     capsys.readouterr()
@@ -126,7 +126,7 @@ def test_weights_at_hand_are_told_and_recorded(tmp_path: Path, run: Command) -> 
     # The same file elsewhere is the same network; evaluating needs it no more.
     (tmp_path / "start.safetensors").rename(tmp_path / "moved.safetensors")
     moved = run("layer=none", "baseline=false", *network, *BRIEF, "model.weights=moved.safetensors")
-    assert "1 networks, 1 already there" in moved.output
+    assert "1 network, 1 already there" in moved.output
     (tmp_path / "moved.safetensors").unlink()
     assert evaluate.main(["outputs/default", "--images", "10"]) == 0
 

@@ -1,8 +1,8 @@
-"""How a value of the configuration appears in a message."""
+"""How values of the configuration and counts appear in a message."""
 
 import pytest
 
-from hiddenmix.config import show
+from hiddenmix.config import counted, show
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,17 @@ from hiddenmix.config import show
 def test_a_value_is_shown_as_it_was_typed(value: object, shown: str) -> None:
     """Letters of any script as they are; what would move the cursor or the text's direction is not."""
     assert show(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "shown"),
+    [
+        (0, "network", "0 networks"),
+        (1, "network", "1 network"),
+        (1234, "test image", "1,234 test images"),
+        (1, "class", "1 class"),
+        (2, "class", "2 classes"),
+    ],
+)
+def test_a_count_has_its_nouns_number(number: int, noun: str, shown: str) -> None:
+    assert counted(number, noun) == shown

@@ -200,7 +200,7 @@ def test_weights_at_hand_are_the_start(tmp_path: Path) -> None:
         assert torch.equal(value, source.state_dict()[name]), name
     assert take_weights(fresh, path) == (
         f"weights of {path}: 20 of 22 tensors; start anew: classifier.linear.weight (10x8 here, 100x8 "
-        "there), classifier.linear.bias (10 here, 100 there); 1 tensors of the file have no place"
+        "there), classifier.linear.bias (10 here, 100 there); no place for 1 tensor of the file"
     )
     # Of a network that is evaluated, the file may be gone.
     Path(path).unlink()

@@ -69,7 +69,7 @@ def test_a_killed_owner_leaves_its_network_to_those_who_wait(tmp_path: Path) -> 
     with started(tmp_path, *arguments) as owner:
         wait_for(lambda: list(tmp_path.glob("outputs/default/cells/*/checkpoint.pt")))
         with started(tmp_path, *arguments) as waiting:
-            read_until(waiting, "waiting for 1 networks that another process trains")
+            read_until(waiting, "waiting for 1 network that another process trains")
             owner.kill()
             read_until(waiting, "resumed after epoch")
             waiting.terminate()
@@ -111,7 +111,7 @@ def test_others_are_trained_while_one_is_busy(
     order = trained(ended.output)
     assert ["-none-" in name for name in order] == [False, False, True]
     assert "waiting for" not in ended.output.split(order[1])[0]
-    assert "waiting for 1 networks that another process trains" in ended.output
+    assert "waiting for 1 network that another process trains" in ended.output
 
 
 def test_a_network_that_failed_elsewhere_meanwhile_is_not_tried_at_once(

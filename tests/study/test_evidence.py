@@ -122,8 +122,8 @@ def test_leaks_are_said_at_the_start_in_results_and_at_the_reports_head(
     (photos / "test/dog/2.png").write_bytes((photos / "train/cat/1.png").read_bytes())
     ended = run("dataset=image_folder", "dataset.root=photos", *TINY)
     text = (
-        "of 16 test images 2 stand in the training set too, 1 repeat an earlier test image, "
-        "1 have an equal image with another label"
+        "of 16 test images 2 stand in the training set too, 1 repeats an earlier test image, "
+        "1 has an equal image with another label"
     )
     assert f"data photos: 16 training and 16 test images of 2 classes; {text}\n" in ended.output
     counts = {"test_in_train": 2, "test_twice": 1, "two_labels": 1, "test": 3, "dropped": 0}
@@ -133,7 +133,7 @@ def test_leaks_are_said_at_the_start_in_results_and_at_the_reports_head(
     assert report.index("**Warning**") < report.index("**Undecided**")
     assert trained(run, "dataset.root=photos", "dataset.leaks=drop") == 1
     assert (
-        "2 training images were dropped"
+        "2 training images dropped"
         in run("dataset=image_folder", "dataset.root=photos", "dataset.leaks=drop", *TINY).output
     )
 

@@ -95,7 +95,7 @@ def test_networks_that_fail_are_named_in_a_warning(monkeypatch: pytest.MonkeyPat
         raise ValueError("made to fail")
 
     monkeypatch.setattr(attempting, "train_cell", fail)
-    with pytest.warns(RuntimeWarning, match="1 of 1 networks failed: digits-cnn-conv1-.*made to"):
+    with pytest.warns(RuntimeWarning, match="1 of 1 network failed: digits-cnn-conv1-.*made to"):
         hiddenmix.run(FAST, quiet=True)
 
 

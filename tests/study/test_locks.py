@@ -176,4 +176,4 @@ def test_those_who_wait_are_told_for_whom(
     assert ended.code == 0
     [cell] = cells(tmp_path)
     line = f"{cell.name} (host node3, process 77, since 2026-11-25 21:09)"
-    assert f"waiting for 1 networks that another process trains: {line}" in ended.output
+    assert f"waiting for 1 network that another process trains: {line}" in ended.output

@@ -304,7 +304,7 @@ def _saved(name: str, image: Image.Image, suffix: str = "png") -> Bad:
     """An image of an unusual kind that is converted."""
     return _images(
         f"image {name}",
-        "1 networks",
+        "1 network",
         lambda root: image.save(root / f"train/dog/odd.{suffix}"),
         Gets.RECOVERED,
     )
@@ -374,29 +374,29 @@ DATA = [
     ),
     _images(
         "folders in a loop of links",
-        "1 networks",
+        "1 network",
         lambda r: (r / "train/cat/up").symlink_to("../cat"),
         Gets.RECOVERED,
     ),
-    _images("file name with a newline", "1 networks", _named("new\nline.png"), Gets.RECOVERED),
+    _images("file name with a newline", "1 network", _named("new\nline.png"), Gets.RECOVERED),
     _images(
-        "file name not in UTF-8", "1 networks", _named(os.fsdecode(b"\xff.png")), Gets.RECOVERED
+        "file name not in UTF-8", "1 network", _named(os.fsdecode(b"\xff.png")), Gets.RECOVERED
     ),
     _images(
         "cache damaged",
-        "1 networks",
+        "1 network",
         _cached(b"\xff" * 100),
         Gets.RECOVERED,
     ),
     _images(
         "cache is a malicious pickle",
-        "1 networks",
+        "1 network",
         _cached(pickle.dumps(Evil())),
         Gets.RECOVERED,
     ),
     _images(
         "cache folder is a file",
-        "1 networks",
+        "1 network",
         lambda r: (r / ".hiddenmix").write_text(""),
         Gets.RECOVERED,
     ),
