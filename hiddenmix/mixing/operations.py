@@ -19,7 +19,9 @@ def mix(maps: Tensor, draw: Draw) -> Tensor:
         raise ValueError("hiddenmix: a draw of operation=cutmix is for `cutmix`, not for `mix`")
     check_maps(maps, draw)
     weights = draw.weights.to(maps.dtype).expand(draw.index.shape)
-    if weights.requires_grad:  # `_Mix` has no gradient for them
+    # `_Mix` has no gradient for weights, and torch.compile does not see through one within `vmap`.
+    transformed = torch._C._are_functorch_transforms_active()
+    if weights.requires_grad or (transformed and torch.compiler.is_compiling()):
         return mix_branches([maps.index_select(0, row) for row in draw.index], weights)
     return _apply(maps, weights, draw.index)
 

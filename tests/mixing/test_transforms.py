@@ -36,6 +36,22 @@ def test_vmap_over_maps(axis: int, kind: torch.dtype) -> None:
     torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize(
+    "within", [vmap, lambda mixed: grad(lambda maps: vmap(mixed)(maps).pow(3).sum())]
+)
+def test_transforms_within_a_compiled_function(within: Callable[..., Any]) -> None:
+    torch.compiler.reset()
+    maps = random(5, 6, 2)
+
+    def mixed(maps: Tensor) -> Tensor:
+        found: Tensor = within(lambda each: hiddenmix.mix(each, DRAW))(maps)
+        return found
+
+    ours = torch.compile(mixed, backend="eager", fullgraph=True)
+    torch.testing.assert_close(ours(maps), within(lambda each: summed(each, DRAW))(maps))
+    torch.compiler.reset()
+
+
 def test_vmap_over_draws() -> None:
     maps, draws = random(5, 6, 3), [hiddenmix.draw(seed, 6, lam="sample") for seed in range(5)]
     weights = torch.stack([draw.weights for draw in draws])
