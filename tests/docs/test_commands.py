@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import sys
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -120,6 +121,16 @@ def test_ci_runs_the_set_up_that_the_pages_name() -> None:
             if line.startswith("python -m venv")
         ]
         assert line.replace("python -m venv", "python3 -m venv") in script
+
+
+def test_every_extra_is_on_the_first_page() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    page = (ROOT / "docs/index.md").read_text()
+    table = page[page.index("| extra | for |") :].split("\n\n", maxsplit=1)[0]
+    named = [
+        name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    ]
+    assert sorted(named) == sorted(project["optional-dependencies"])
 
 
 def test_the_network_of_the_page_is_trained(
