@@ -12,6 +12,9 @@ from hiddenmix.config import GROUPS, Config, UserError, choices, show
 
 _SWEEP = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag)\(.*\)$", re.DOTALL)
 
+# A layer of nn.Sequential is called by its number, and `1.10` is no decimal fraction there.
+_NUMBERS = re.compile(r"""(?<![\w.'"-])\d+(\.\d+)*(?![\w.'"])""")
+
 
 def _all_keys() -> dict[str, Any]:
     """Every key of the configuration with its type."""
@@ -51,6 +54,8 @@ def as_hydra_reads(arguments: Sequence[str]) -> list[str]:
                 f"{show(argument)} is no key=value\n  write {show(joined)}, without spaces around ="
             )
         text = f"{key}={_quoted(value, sweep=sweep)}" if key in texts else argument
+        if key == "layer":
+            text = "layer=" + _NUMBERS.sub(r"'\g<0>'", value)
         try:
             parser.parse_override(text)
         except HydraException:

@@ -57,6 +57,19 @@ def test_what_hydra_reads_by_itself_stays(argument: str, value: object) -> None:
     assert read(argument) == value
 
 
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("layer=2", "2"),
+        ("layer=1.10", "1.10"),
+        ("layer=[input,0,body.2,layer1.0.1]", ["input", "0", "body.2", "layer1.0.1"]),
+        ("layer='3'", "3"),
+    ],
+)
+def test_a_layer_may_be_called_by_a_number(argument: str, value: object) -> None:
+    assert read(argument) == value
+
+
 def test_in_a_sweep_commas_part_the_values() -> None:
     arguments = ["-m", "dataset.root=a b,it's", "dataset.title=choice(x,y)"]
     flag, roots, titles = as_hydra_reads(arguments)
