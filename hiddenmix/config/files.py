@@ -59,7 +59,7 @@ def source_digest(target: str) -> str:
     waiting = [top]
     while waiting:
         name = waiting.pop()
-        files = () if name in digests else _files(name)
+        files = () if name in digests else _files(name, installed=name == top)
         if name == top and not files and not digests:
             raise UserError(
                 f"model.target={target}: there is no module {name}\n"
@@ -77,8 +77,9 @@ def _is_own(path: Path) -> bool:
     return inside and not {"site-packages", "dist-packages"} & set(path.parts)
 
 
-def _files(top: str) -> tuple[Path, ...]:
-    """The file of a module, or all of a package's, the first of them in the folder of them all."""
+def _files(top: str, *, installed: bool) -> tuple[Path, ...]:
+    """The file of a module, or all of a package's, the first of them in the folder of them all; of an
+    installed package, which may have thousands, only where `installed`."""
     try:
         spec = importlib.util.find_spec(top)  # a top-level name: nothing is imported
     except (ImportError, ValueError):
@@ -87,6 +88,8 @@ def _files(top: str) -> tuple[Path, ...]:
         return ()
     folders = [Path(folder).absolute() for folder in spec.submodule_search_locations or ()]
     if folders:
+        if not installed and not all(map(_is_own, folders)):
+            return ()
         return tuple(path for folder in folders for path in sorted(folder.rglob("*.py")))
     path = Path(str(spec.origin)).absolute()
     return (path,) if path.is_file() else ()

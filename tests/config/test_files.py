@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,6 +118,23 @@ def test_the_same_code_elsewhere_is_the_same(
 def test_an_installed_package_is_known_as_a_whole() -> None:
     assert source_digest("torchvision.models.resnet18") == source_digest("torchvision.ops.Conv2d")
     assert source_digest("torchvision.models.resnet18") != source_digest("safetensors.torch.load")
+
+
+def test_installed_packages_that_own_code_imports_are_not_walked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder / "walknet.py", "import torch\nimport walkpart\n")
+    write(folder / "walkpart/deep.py", "")
+    walked: list[Path] = []
+    rglob = Path.rglob
+
+    def walk(here: Path, pattern: str) -> Iterator[Path]:
+        walked.append(here)
+        return rglob(here, pattern)
+
+    monkeypatch.setattr(Path, "rglob", walk)
+    source_digest("walknet.Net")
+    assert walked == [folder / "walkpart"]
 
 
 def test_files_that_are_not_there_are_refused(folder: Path) -> None:
