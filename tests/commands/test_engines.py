@@ -17,6 +17,7 @@ from tests.support.commands import ALONE, Command, cells, command
 
 FAST = ("-m", *ALONE, "epochs=1")
 BASIC = (*FAST, "hydra/launcher=basic")
+JOBLIB = (*FAST, "hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
 
 
 @pytest.fixture
@@ -34,6 +35,18 @@ def dies(monkeypatch: pytest.MonkeyPatch, alpha: float) -> None:
         return call(self, config)
 
     monkeypatch.setattr(_hiddenmix_sweep.Job, "__call__", job)
+
+
+def fails(monkeypatch: pytest.MonkeyPatch, alpha: float) -> None:
+    """Have networks of `alpha` fail."""
+    train_cell = cell_training.train_cell
+
+    def fail(cell: Cell, *rest: Any) -> Any:
+        if cell.config.alpha == alpha:
+            raise ValueError("made to fail")
+        return train_cell(cell, *rest)
+
+    monkeypatch.setattr(attempting, "train_cell", fail)
 
 
 def test_the_launching_process_ends_with_one_table(run: Command, tmp_path: Path) -> None:
@@ -70,14 +83,7 @@ def test_a_job_of_which_the_engine_says_nothing_is_named(
 def test_failed_networks_are_named_with_the_place_of_more(
     run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_cell = cell_training.train_cell
-
-    def fail(cell: Cell, *rest: Any) -> Any:
-        if cell.config.alpha == 1:
-            raise ValueError("made to fail")
-        return train_cell(cell, *rest)
-
-    monkeypatch.setattr(attempting, "train_cell", fail)
+    fails(monkeypatch, 1)
     ended = run(*BASIC, "hydra.sweeper.max_batch_size=1", "alpha=1,2")
     assert ended.code == 1
     [line] = [each for each in ended.output.splitlines() if "more in" in each]
@@ -123,10 +129,51 @@ def test_another_machine_may_lack_data_and_device(
     assert len(handed) == 4
 
 
-def test_joblib(run: Command, tmp_path: Path) -> None:
+def test_joblib_goes_on_after_a_network_that_fails(
+    run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    ended = run(*FAST, "hydra/launcher=joblib", "hydra.launcher.n_jobs=1", "alpha=1,2")
+    fails(monkeypatch, 1)
+    ended = run(*JOBLIB, "alpha=1,2")
+    assert ended.code == 1
+    assert "failed: digits-cnn-conv1-siamese-a1-s0-" in ended.output
+    assert ended.output.count("accuracy, %") == 1
+    assert "1 of 2 networks failed" in ended.output
+
+
+def test_joblib_goes_on_after_a_mistake(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    monkeypatch.setattr("hiddenmix.train.check_jobs", lambda _: None)
+    ended = run(*JOBLIB, "layer=conv9,conv1")
+    assert ended.code == 2
+    assert ended.errors.startswith("layer=conv9 is not allowed")
+    assert "Traceback" not in ended.errors
+    assert ended.output.count("accuracy, %") == 1
+    assert len(cells(tmp_path)) == 1
+
+
+def test_joblib_is_handed_a_sweep_again_of_which_a_process_was_ended(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = pytest.importorskip("hydra_plugins.hydra_joblib_launcher.joblib_launcher")
+    externals = pytest.importorskip("joblib.externals.loky.process_executor")
+    launch = plugin.JoblibLauncher.launch
+    handed = []
+
+    def breaks(self: Any, jobs: Any, initial_job_idx: int) -> Any:
+        handed.append(jobs)
+        returns = launch(self, jobs, initial_job_idx)
+        if len(handed) == 1:
+            raise externals.TerminatedWorkerError("a process was ended")
+        return returns
+
+    monkeypatch.setattr(plugin.JoblibLauncher, "launch", breaks)
+    ended = run(*JOBLIB, "alpha=1,2")
     assert ended.code == 0, ended.errors
+    assert len(handed) == 2
+    assert handed[0] == handed[1]
     assert ended.output.count("accuracy, %") == 1
     assert len(cells(tmp_path)) == 2
 
