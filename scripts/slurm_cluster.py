@@ -1,7 +1,6 @@
 """A SLURM of one node, on this machine, for scripts/slurm_here.py."""
 
 import os
-import shlex
 import shutil
 import socket
 import subprocess
@@ -22,7 +21,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={port}
 SlurmdPort={other_port}
 AuthType=auth/munge
-AuthInfo=socket={folder}/run/munge.socket
+AuthInfo=socket={folder}/run/munge.socket,cred_expire=10
 SlurmUser=root
 SlurmdUser=root
 ProctrackType=proctrack/linuxproc
@@ -33,6 +32,7 @@ MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SlurmdParameters=config_overrides
+SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/run/slurmctld.pid
@@ -84,15 +84,26 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float = 600) -> A
 
 def install() -> None:
     """Debian's packages, where the programs are not there."""
+    _check_user_and_plugin()
     if all(map(shutil.which, PROGRAMS)):
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    command = ["apt-get", "install", "-y", "--no-install-recommends", *PACKAGES]
-    for each in (["apt-get", "update"], command):
+    apt = ["apt-get", "-qy", "--no-install-recommends", "-o", "Acquire::http::Timeout=20"]
+    for words in (["update"], ["install", *PACKAGES]):
+        command = [*apt, *words]
         try:
-            subprocess.run(each, check=True, capture_output=True, timeout=300, env=environment)
+            subprocess.run(command, check=True, capture_output=True, timeout=300, env=environment)
         except (OSError, subprocess.SubprocessError) as error:
-            raise SkippedError(f"{shlex.join(each)}: {error}") from error
+            said = (getattr(error, "stderr", None) or b"").decode(errors="replace").splitlines()
+            reason = said[-1] if said else error
+            raise SkippedError(f"apt-get {' '.join(words)}: {reason}") from error
+
+
+def _check_user_and_plugin() -> None:
+    if os.geteuid() != 0:
+        raise SkippedError("needs root")
+    if find_spec("hydra_plugins.hydra_submitit_launcher") is None:
+        raise SkippedError("needs pip install 'hiddenmix[slurm]'")
 
 
 class Cluster:
@@ -102,10 +113,7 @@ class Cluster:
         self._folder, self._started = folder, list[subprocess.Popen[bytes]]()
 
     def __enter__(self) -> "Cluster":
-        if os.geteuid() != 0:
-            raise SkippedError("needs root")
-        if find_spec("hydra_plugins.hydra_submitit_launcher") is None:
-            raise SkippedError("needs pip install 'hiddenmix[slurm]'")
+        _check_user_and_plugin()
         try:
             self._begin()
         except (TimeoutError, SkippedError) as error:
