@@ -116,6 +116,7 @@ def _train(training: Training, data: Data, run: Run, told: Trackers, saver: Save
     if saver.measuring is not None:
         _end_epoch(saver.measuring, data, run, told, saver)
     for epoch in training.run():
+        run.display.step()
         if epoch is not None:
             line = {
                 "epoch": epoch.number,

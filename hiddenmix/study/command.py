@@ -21,6 +21,9 @@ class Progress(Protocol):
     def begin(self, name: str, epochs: int, start: int, step: int = 0) -> None:
         """A network begins, or goes on."""
 
+    def step(self) -> None:
+        """A training step is done."""
+
     def epoch(self, name: str, number: int, epochs: int, loss: float, rate: float) -> None:
         """An epoch is done."""
 

@@ -21,8 +21,8 @@ from hiddenmix.study.shared_data import SharedWhole
 from hiddenmix.study.store import Cell
 from hiddenmix.system import Interrupted, Interrupts, keep_freed_memory, own_memory
 
-MEMORY_AFTER = 1.0
-"""Seconds of a worker's first training after which it tells how much memory it has."""
+MEMORY_AFTER = 2
+"""Steps after which a worker tells how much memory it has: the first one makes the optimizer's state."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,7 @@ class Relay:
     """The display of a worker: everything goes to the command's own, as method and arguments."""
 
     def __init__(self, connection: Connection) -> None:
-        self.training = False
-        """Whether a training has begun."""
-
+        self._steps = 0
         self._connection = connection
         self._lock = threading.Lock()
 
@@ -59,8 +57,12 @@ class Relay:
         self.send("say", text)
 
     def begin(self, name: str, epochs: int, start: int, step: int = 0) -> None:
-        self.training = True
         self.send("begin", name, epochs, start, step)
+
+    def step(self) -> None:
+        self._steps += 1
+        if self._steps == MEMORY_AFTER:
+            self.send("memory", own_memory())
 
     def epoch(self, name: str, number: int, epochs: int, loss: float, rate: float) -> None:
         self.send("epoch", name, number, epochs, loss, rate)
@@ -114,12 +116,8 @@ def work(cell: Cell, patience: float, elsewhere: bool) -> Outcome | None:
 
 
 def _follow(worker: _Worker) -> None:
-    """Tell how much memory a training takes; and end with the command, whatever ended that."""
+    """End with the command, whatever ended that."""
     parent: Any = parent_process()
-    while not wait([parent.sentinel], timeout=MEMORY_AFTER):
-        if worker.relay.training:
-            worker.relay.send("memory", own_memory())
-            break
     wait([parent.sentinel])
     if worker.busy:
         os.kill(os.getpid(), signal.SIGTERM)  # which writes a checkpoint

@@ -45,14 +45,25 @@ _CONTAINER = (
 
 
 def own_memory() -> int:
-    """Bytes that this process has for itself: what its end would give back."""
+    """Bytes that this process had for itself at its peak, where the system says so, or else has now."""
     import psutil
 
     process = psutil.Process()
+    now = process.memory_info().rss
+    freed = max(0, _peak() - now)
     try:
-        return int(process.memory_full_info().uss)
+        return int(process.memory_full_info().uss) + freed
     except psutil.AccessDenied:
-        return int(process.memory_info().rss)
+        return int(now) + freed
+
+
+def _peak() -> int:
+    """The most bytes that this process ever had, or 0 where the system is not Linux."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(each.split()[1]) * 1024 for each in lines if each.startswith("VmHWM:"))
 
 
 def keep_freed_memory() -> bool:

@@ -103,6 +103,9 @@ class Display:
                 name[:60], total=epochs, completed=start, note=""
             )
 
+    def step(self) -> None:
+        """A training step is done: too little to show."""
+
     def epoch(self, name: str, number: int, epochs: int, loss: float, rate: float) -> None:
         """An epoch is done: `loss`, and `rate` in images/s."""
         note = f"loss {loss:.3f}  {rate:,.0f} images/s"

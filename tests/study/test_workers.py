@@ -15,6 +15,7 @@ from hiddenmix.config import Config
 from hiddenmix.data import Images, Leaks, Whole
 from hiddenmix.study import workers
 from hiddenmix.study.shared_data import SharedWhole
+from hiddenmix.study.worker import Relay
 from hiddenmix.system import context, free_memory, own_memory
 from tests.support.commands import (
     ALONE,
@@ -160,9 +161,22 @@ def test_workers_fill_the_cores(
     assert workers.how_many(config, torch.device("cpu"), networks) == expected
 
 
+def test_a_worker_tells_once_what_its_second_step_took() -> None:
+    hears, says = context().Pipe(duplex=False)
+    relay = Relay(says)
+    for told in (False, True, True):
+        relay.step()
+        assert hears.poll() is told
+    [method, [need]] = hears.recv()
+    assert method == "memory"
+    assert need > 10e6
+    assert not hears.poll()
+
+
 def test_memory_is_measured() -> None:
     before = own_memory()
     with mmap.mmap(-1, 200_000_000) as kept:
         kept[:] = b"x" * len(kept)  # the text itself has gone again by the next line
         assert 190e6 < own_memory() - before < 450e6
+    assert own_memory() - before > 190e6  # at the peak: a step frees what it needed
     assert free_memory() > 0
