@@ -49,12 +49,12 @@ def own_memory() -> int:
     import psutil
 
     process = psutil.Process()
-    now = process.memory_info().rss
+    now = int(process.memory_info().rss)
     freed = max(0, _peak() - now)
     try:
         return int(process.memory_full_info().uss) + freed
     except psutil.AccessDenied:
-        return int(now) + freed
+        return now + freed
 
 
 def _peak() -> int:

@@ -3,6 +3,7 @@
 python scripts/benchmark speed           a training step beside the bare step and its peers
 python scripts/benchmark many            many networks on one device: stacked, processes, streams
 python scripts/benchmark checkpoints     what writing checkpoints costs
+python scripts/benchmark scaling         a study on 16 and 64 cores, simulated from measured networks
 python scripts/benchmark commands        whole commands with several workers: seconds and memory
 
 `--help` after a name lists its options. Run them on a quiet machine; docs/performance.md has their
@@ -12,7 +13,7 @@ numbers.
 import importlib
 import sys
 
-NAMES = ("speed", "many", "checkpoints", "commands")
+NAMES = ("speed", "many", "checkpoints", "scaling", "commands")
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 memory N [plain]: peak memory of a process that trains the default network on N
     CIFAR-size images; `plain` leaves the allocator as it comes
 sweep FOLDER OVERRIDE...: `python -m hiddenmix.train -m OVERRIDE...` in FOLDER, its time by part
+cells FOLDER OVERRIDE...: the same in one process, CPU seconds before, of, and after its networks
 decode N: N small JPEG files, made in a temporary folder, decoded to the cache, on all cores and one
 """
 
@@ -166,6 +167,41 @@ def sweep(folder: str, overrides: list[str]) -> dict[str, Any]:
     }
 
 
+def cells(folder: str, overrides: list[str]) -> dict[str, Any]:
+    """CPU seconds of a command on one thread: until its first network, of each one, and of the rest."""
+    from hiddenmix import terminal
+
+    terminal.prepare()
+    from hiddenmix import train
+    from hiddenmix.study import workers
+
+    times: list[tuple[float, float]] = []
+    place: Any = workers
+    attempt = place.attempt
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        began = time.process_time()
+        outcome = attempt(*args, **kwargs)
+        times.append((began, time.process_time()))
+        return outcome
+
+    place.attempt = timed
+    os.chdir(folder)
+    sys.argv = ["hiddenmix.train", *overrides, "workers=1"]
+    stdout, sys.stdout = sys.stdout, sys.stderr
+    try:
+        train.main()
+    except SystemExit as exit_:
+        if exit_.code:
+            raise
+    sys.stdout = stdout
+    return {
+        "start": times[0][0],
+        "networks": [ended - began for began, ended in times],
+        "end": time.process_time() - times[-1][1],
+    }
+
+
 def decode(count: int) -> dict[str, float]:
     """Seconds to decode `count` files of 32x32 pixels on all cores and on one, and to open a cache."""
     import numpy as np
@@ -201,8 +237,8 @@ def decode(count: int) -> dict[str, float]:
 def main() -> None:
     what, first, *rest = sys.argv[1:]
     found: Any
-    if what == "sweep":
-        found = sweep(first, rest)
+    if what in ("sweep", "cells"):
+        found = {"sweep": sweep, "cells": cells}[what](first, rest)
     elif what == "memory":
         found = memory(int(first), rest != ["plain"])
     else:

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from hiddenmix.config.schema import SgdConfig
+from hiddenmix.study import attempting
+from tests.support.commands import ALONE
 from tests.support.small_training import epochs, images_and_labels, small, training
 
 BENCHMARK = Path(__file__).parents[2] / "scripts" / "benchmark"
@@ -108,3 +110,37 @@ def test_commands_are_compared_whole(tmp_path: Path) -> None:
     [[[seconds, memory]]] = json.loads(file.read_text()).values()
     assert seconds > 0
     assert memory > 50e6
+
+
+def test_more_cores_bring_what_a_queue_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARK))
+    scaling = importlib.import_module("scaling")
+    found = {"start": 3.0, "networks": [2.5, 2.0, 2.0], "end": 1.0}
+    # A worker's first network takes half a second longer; the other workers begin after that.
+    assert scaling.simulate(found, 1, 3) == pytest.approx(3 + 0.5 + 6 + 1)
+    fork, report = scaling.FORK, scaling.REPORT
+    three = scaling.simulate(found, 3, 3)
+    assert three == pytest.approx(3.5 + 2 * fork + 0.5 + 2 + 1)
+    assert scaling.simulate(found, 64, 3) == three
+    # The last of four networks waits for the worker that began first.
+    assert scaling.simulate(found, 3, 4) == pytest.approx(3.5 + 4 + 1 + report)
+    assert scaling.simulate(found, 1, 3, slower=2.0) == pytest.approx(3 + 0.5 + 12 + 1)
+
+
+def test_a_study_is_simulated_from_its_cpu_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARK))
+    processes, scaling = map(importlib.import_module, ("processes", "scaling"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.setattr("hiddenmix.study.workers.attempt", attempting.attempt)
+    found = processes.cells(str(tmp_path), [*ALONE, "repeats=2", "epochs=1"])
+    assert len(found["networks"]) == 2
+    assert min(found["start"], *found["networks"], found["end"]) > 0
+    file = tmp_path / "found.json"
+    file.write_text(json.dumps(found))
+    monkeypatch.setattr(sys, "argv", [*("", "--json", str(file), "--networks=5", "--cores=2")])
+    capsys.readouterr()
+    scaling.main()
+    assert "5 networks, 2 cores: " in capsys.readouterr().out
