@@ -72,7 +72,7 @@ def output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = 600) -> Any:
+def wait_for(what: str, condition: Callable[[], Any], seconds: float = 300) -> Any:
     """What `condition` comes to, once that is true."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -92,7 +92,7 @@ def install() -> None:
     for words in (["update"], ["install", *PACKAGES]):
         command = [*apt, *words]
         try:
-            subprocess.run(command, check=True, capture_output=True, timeout=300, env=environment)
+            subprocess.run(command, check=True, capture_output=True, timeout=120, env=environment)
         except (OSError, subprocess.SubprocessError) as error:
             said = (getattr(error, "stderr", None) or b"").decode(errors="replace").splitlines()
             reason = said[-1] if said else error
