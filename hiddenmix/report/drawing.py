@@ -81,12 +81,12 @@ class Drawing:
         metadata = {"Date": None} if suffix == "svg" else {"Software": None}
         with styled(self.fonts):
             self.figure.savefig(content, format=suffix, metadata=metadata)
-        return _palette(content) if suffix == "png" else content.getvalue()
+        return content.getvalue()
 
 
-def _palette(png: io.BytesIO) -> bytes:
+def small(png: bytes) -> bytes:
     """The same picture in 128 colours of its own: a third of the size, and nothing that one sees."""
-    with Image.open(png) as image:
+    with Image.open(io.BytesIO(png)) as image:
         few = image.convert("RGB").quantize(128, dither=Image.Dither.NONE)
     content = io.BytesIO()
     few.save(content, "png", optimize=True)

@@ -157,6 +157,8 @@ def save(
     drawing: "Drawing", heading: str, folder: Path, drawn: set[str], *, published: bool
 ) -> list[str]:
     """Save a figure; the report's lines that show and explain it. Its files' names go into `drawn`."""
+    from hiddenmix.report.drawing import small
+
     link = ""
     for suffix in ("png", "svg"):
         content = drawing.save(suffix)
@@ -164,6 +166,8 @@ def save(
             if published and len(content) > _LARGE:
                 continue
             link = f" ([SVG]({drawing.name}.svg))"
+        elif published and content:
+            content = small(content)
         drawn.add(f"{drawing.name}.{suffix}")
         atomic.write_bytes(folder / f"{drawing.name}.{suffix}", content)
     return [

@@ -15,7 +15,7 @@ from PIL import Image
 
 from hiddenmix.report.comparison import settings_table
 from hiddenmix.report.curves import reliability, strengths
-from hiddenmix.report.drawing import Drawing, Group, groups, spread
+from hiddenmix.report.drawing import Drawing, Group, groups, small, spread
 from hiddenmix.report.figures import draw
 from hiddenmix.report.results import Study, read_study
 from tests.support.made_study import SHIFTS, made_result, make_study, write_cell
@@ -67,7 +67,8 @@ def test_a_palette_changes_no_colour_that_one_could_see() -> None:
     for place, colour in enumerate(colours):
         axes.bar(place, 1, 1, color=colour)
     axes.set(xlim=(-0.5, 4.5), ylim=(0, 1))
-    with Image.open(io.BytesIO(Drawing("bars", "", "", figure).save("png"))) as image:
+    whole = Drawing("bars", "", "", figure).save("png")
+    with Image.open(io.BytesIO(small(whole))) as image:
         assert image.mode == "P"
         shown = image.convert("RGB")
     for place, colour in enumerate(colours):

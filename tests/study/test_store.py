@@ -125,16 +125,21 @@ def test_metrics_are_cut_back_and_appended(cell: Cell) -> None:
 
 
 def test_a_lock_excludes_and_is_released(cell: Cell) -> None:
+    script = (
+        "import sys; from pathlib import Path; from hiddenmix.config import Config\n"
+        "from hiddenmix.study import Cell\n"
+        "for _ in range(2):\n"
+        "    with Cell(Path(sys.argv[1]), Config(), sys.argv[2]).locked() as mine:\n"
+        "        print(mine, flush=True)\n"
+        "    input()\n"
+    )
+    command = [sys.executable, "-c", script, str(cell.folder.parent.parent), DATA]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with cell.locked() as mine:
         assert mine
-        script = (
-            "import sys; from pathlib import Path; from hiddenmix.config import Config\n"
-            "from hiddenmix.study import Cell\n"
-            "with Cell(Path(sys.argv[1]), Config(), sys.argv[2]).locked() as mine: print(mine)\n"
-        )
-        command = [sys.executable, "-c", script, str(cell.folder.parent.parent), DATA]
-        assert subprocess.check_output(command, text=True) == "False\n"
-    assert subprocess.check_output(command, text=True) == "True\n"
+        other = subprocess.Popen(command, **pipes)  # type: ignore[call-overload]
+        assert other.stdout.readline() == "False\n"
+    assert other.communicate("\n\n")[0] == "True\n"
 
 
 def _hold(study: Path, ready: Any) -> None:
