@@ -113,7 +113,9 @@ def main() -> int:
         shutil.rmtree(folder)
         return 0
     except TimeoutError as error:
-        print(f"given up after {time.monotonic() - began:.0f} s: {error}\nwhat there is lies in {folder}")
+        print(
+            f"given up after {time.monotonic() - began:.0f} s: {error}\nwhat there is lies in {folder}"
+        )
         return TOO_SLOW
     print(f"{'as it should be' if good else 'WRONG'}, in {time.monotonic() - began:.0f} s")
     if good:

@@ -68,6 +68,7 @@ def test_a_killed_owner_leaves_its_network_to_those_who_wait(tmp_path: Path) -> 
     arguments = (*ALONE, "epochs=3000")
     with started(tmp_path, *arguments) as owner:
         wait_for(lambda: list(tmp_path.glob("outputs/default/cells/*/checkpoint.pt")))
+        owner.send_signal(signal.SIGSTOP)  # it need not train on meanwhile
         with started(tmp_path, *arguments) as waiting:
             read_until(waiting, "waiting for 1 network that another process trains")
             owner.kill()
