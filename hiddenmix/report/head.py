@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from hiddenmix.config import mode_words
+from hiddenmix.config import counted, mode_words
 from hiddenmix.report.results import Study
 from hiddenmix.report.tables import LISTED, code, escaped, more
 from hiddenmix.terminal import clean, leaks_text
@@ -26,7 +26,8 @@ def warnings(study: Study) -> list[str]:
             )
     if study.versions:
         told = "; ".join(
-            f"{escaped(title)}: {len(cells)} networks" for title, cells in study.versions.items()
+            f"{escaped(title)}: {counted(len(cells), 'network')}"
+            for title, cells in study.versions.items()
         )
         lines.append(
             "**Warning**: the data changed between networks of this study, which are told apart and "
@@ -71,8 +72,9 @@ def networks(table: pd.DataFrame) -> list[str]:
             for column in ("train_size", "test_size", "parameters", "epochs")
         ]
         lines.append(
-            "{}: {} training and {} test images. Network: {}, {} parameters, {} epochs.".format(
-                escaped(title), *sizes[:2], escaped(model), *sizes[2:]
+            "{}: {} training and {} test images. Network: {}, {} parameters, {} epoch{}.".format(
+                *(escaped(title), *sizes[:2], escaped(model), *sizes[2:]),
+                "" if sizes[-1] == "1" else "s",
             )
         )
     return ["  \n".join(lines), ""]
@@ -115,7 +117,9 @@ def _never_right(cells: pd.DataFrame) -> list[str]:
                 found[name] = found.get(name, 0) + 1
     if not found:
         return []
-    told = ", ".join(f"{escaped(name)} (by {n} settings)" for name, n in list(found.items())[:20])
+    told = ", ".join(
+        f"{escaped(name)} (by {counted(n, 'setting')})" for name, n in list(found.items())[:20]
+    )
     return [f"**Never answered right**: {told}."]
 
 
@@ -124,7 +128,9 @@ def unfinished(study: Study, table: pd.DataFrame) -> list[str]:
     if study.missing or study.failures or study.problems:
         counts = [(len(study.missing), "missing"), (len(study.failures), "failed")]
         cells = ", ".join(f"{count} {state}" for count, state in counts if count)
-        files = f"{len(study.problems)} remarks on result files" if study.problems else ""
+        files = (
+            f"{counted(len(study.problems), 'remark')} on result files" if study.problems else ""
+        )
         state = "; ".join(filter(None, [f"cells: {cells}" if cells else "", files]))
         lines += [f"**This study is incomplete** ({state}; named at the end).", ""]
     unpaired = table[table["unpaired"].str.len() > 0]

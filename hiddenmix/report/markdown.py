@@ -29,7 +29,8 @@ interval and p-values are over seeds alone, for this test set. p (t) is that of 
 p (flip) that of the exact sign-flip test, which cannot fall below 2^(1 − n): 0.25 with 3 seeds, 0.031 \
 with 6. p (Holm) is p (t) after Holm's correction over this table. No spread: the gain is the same at \
 every seed (accuracies are coarse), and the sign-flip p stands for p (t). Blank: no comparison, or a \
-single seed. These rows carry no verdict."""
+single seed. NLL is the negative log-likelihood of the labels, in nats, ECE the expected calibration \
+error over 15 bins of confidence; of both, less is better. These rows carry no verdict."""
 
 _PRIMARY = """\
 The gain is averaged over the study's grid of K and α within a seed: one number a seed, one test. Its \

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Group, RenderableType
 
+from hiddenmix.config import counted
 from hiddenmix.report.answers import CLEAN, Answers
 from hiddenmix.report.comparison import image_mixing, settings_table
 from hiddenmix.report.decision import what_would_decide, word
@@ -193,8 +194,9 @@ def budget_text(tuned: Tuned) -> str:
     seeds = f"{tuning.seeds[0]} to {tuning.seeds[-1]}" if many > 1 else f"{tuning.seeds[0]}"
     final = tuning.final_seeds
     return (
-        f"Budget: each side {tuning.trials} trials, judged by accuracy on {tuning.held:,} training "
-        f"images held out, mean over {many} seed{'s' * (many > 1)} ({seeds}), never on test images; "
+        f"Budget: each side {counted(tuning.trials, 'trial')}, judged by accuracy on "
+        f"{tuning.held:,} training images held out, mean over {counted(many, 'seed')} ({seeds}), "
+        "never on test images; "
         f"at a hidden layer {_looked_at(tuning.hidden)}, {image_mixing(tuned.table['variant'])} "
         f"{_looked_at(tuning.images)}. Both choices were then trained anew with no image held out and "
         f"other seeds ({final[0]} to {final[-1]})."
@@ -202,17 +204,17 @@ def budget_text(tuned: Tuned) -> str:
 
 
 def _trials(side: Side) -> str:
-    return f"{len(side.trials)} trial{'s' * (len(side.trials) > 1)}"
+    return counted(len(side.trials), "trial")
 
 
 def _looked_at(side: Side) -> str:
     """How many settings were tried, and what became of them."""
-    parts = [f"{side.settings} setting{'s' * (side.settings > 1)}"]
+    parts = [counted(side.settings, "setting")]
     parts[0] += ", all there are" if side.settings == side.size else ""
     failed = sum(trial.state == "failed" for trial in side.trials)
     parts += [f"{side.stopped} stopped early"] if side.stopped else []
     parts += [f"{failed} failed"] if failed else []
-    return f"{', '.join(parts)}, {side.networks} networks"
+    return f"{', '.join(parts)}, {counted(side.networks, 'network')}"
 
 
 def setting_text(values: Mapping[str, str]) -> str:

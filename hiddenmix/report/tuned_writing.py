@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hiddenmix.config import counted
 from hiddenmix.report.answers import CLEAN
 from hiddenmix.report.tables import escaped, markdown_table, points
 from hiddenmix.report.tuned import (
@@ -49,7 +50,8 @@ def former_looks(tuned: Tuned) -> str:
     if not before:
         return ""
     told = ", ".join(
-        f"at {each['trials']} trials and {each['seeds']} seeds: {each['word']}" for each in before
+        f"at {counted(each['trials'], 'trial')} and {counted(each['seeds'], 'seed')}: {each['word']}"
+        for each in before
     )
     return (
         f"warning: these test images were looked at before ({told}), and more was tried since: a choice "

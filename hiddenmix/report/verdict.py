@@ -5,6 +5,7 @@ The rule itself stands in `decision.py`; the questions in `questions.py`.
 
 from collections.abc import Sequence
 
+from hiddenmix.config import counted
 from hiddenmix.report.answers import CLEAN, SHIFTS
 from hiddenmix.report.comparison import image_mixing, operation
 from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, LEVEL, OUT_OF_REACH, Way
@@ -141,8 +142,8 @@ def _remarks(question: Question) -> str:
     said = []
     if question.without_predictions:
         said.append(
-            f"The predictions of {question.without_predictions} networks are missing, so that test "
-            "images are no factor here: python -m hiddenmix.evaluate makes them."
+            f"The predictions of {counted(question.without_predictions, 'network')} are missing, so "
+            "that test images are no factor here: python -m hiddenmix.evaluate makes them."
         )
     if question.left_out:
         said.append(f"Left out, as parts of the grid are missing: seeds {_listed(question)}.")

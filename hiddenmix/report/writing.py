@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from hiddenmix.config import UserError, show
+from hiddenmix.config import UserError, counted, show
 from hiddenmix.report import distances
 from hiddenmix.report.answers import NAME as ANSWERS
 from hiddenmix.report.cells_table import cells_table
@@ -149,7 +149,8 @@ def _figures(
         for drawing in draw(group, study, f"{number}_" if len(found) > 1 else ""):
             add(drawing, "###" if len(found) > 1 else "##")
     if len(found) > _GROUPS:
-        lines += [f"{len(found) - _GROUPS} more groups of settings stand in the tables alone.", ""]
+        more = counted(len(found) - _GROUPS, "further group")
+        lines += [f"There are tables alone of {more} of settings.", ""]
     return lines, drawn
 
 

@@ -140,7 +140,7 @@ def test_missing_seeds_and_predictions_are_said(tmp_path: Path) -> None:
     assert question.gain.low is None
     assert question.gain.seed_low is not None
     assert question.word == "undecided"
-    assert "The predictions of 1 networks are missing" in spoken(question, 0.005)
+    assert "The predictions of 1 network are missing" in spoken(question, 0.005)
 
 
 def test_a_study_without_predictions_has_no_verdict_but_its_seeds(tmp_path: Path) -> None:

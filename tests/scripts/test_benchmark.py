@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,7 +59,7 @@ def test_the_benchmark_measures_every_contestant(
     speed, processes, tables = map(importlib.import_module, ("speed", "processes", "tables"))
     rates = {"operations_per_second": 1e11, "bytes_per_second": 1e10}
     monkeypatch.setattr(speed, "_rates", lambda _: rates)  # gigabytes and seconds
-    apart = {
+    apart: dict[str, Callable[..., Any]] = {
         "memory": lambda count, kind: processes.memory(int(count), kind != "plain"),
         "decode": lambda count: processes.decode(int(count)),
     }
