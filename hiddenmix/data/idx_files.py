@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiddenmix.config import UserError, show
+from hiddenmix.data.strangers import what_it_is
 
 _SPLITS = ("train", "t10k")
+_KINDS = (("images", 3), ("labels", 1))
 # The first labels of the training sets, which tell files of the same names apart.
 _BEGINNINGS = {
     "mnist": (5, 0, 4, 1, 9, 2, 1, 3, 1, 4),
@@ -47,8 +49,11 @@ def read_idx(
                 splits.append((images, _read(folder, f"{split}-labels", 1, (size,))))
             _check_name(name, folder, splits[0][1])
         except FileNotFoundError:
-            if any(_candidates(folder, f"{split}-images", 3) for split in _SPLITS):
-                problems.append(f"{show(folder)} lacks some of the four files")
+            stems = [(f"{split}-{kind}", rank) for split in _SPLITS for kind, rank in _KINDS]
+            lacking = [stem for stem in stems if not _candidates(folder, *stem)]
+            if len(lacking) < len(stems):
+                stem, rank = lacking[0]
+                problems.append(f"{stem}-idx{rank}-ubyte.gz is not in {show(folder)}")
             continue
         except ValueError as error:
             problems.append(str(error))
@@ -99,7 +104,7 @@ def _array(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     with gzip.open(path) if packed else path.open("rb") as file:
         content = file.read(need + 1)  # up to the end, where gzip compares its checksum
     if not content.startswith(header[:4]):
-        raise ValueError("it is no idx file of this kind")
+        raise ValueError(f"it {what_it_is(path, 'an idx file') or 'is no idx file of this kind'}")
     if content[: len(header)] != header:
         sides = [int.from_bytes(content[at : at + 4], "big") for at in range(4, len(header), 4)]
         raise ValueError(f"it holds {sides}, not {list(shape)}")

@@ -24,7 +24,7 @@ from hiddenmix.data.image_files import Kinds
 from hiddenmix.data.image_folder import Scan
 from hiddenmix.data.resizing import Resize
 
-_VERSION = "2"  # of this file's layout and of the conversions in image_files.py
+_VERSION = "3"  # of this file's layout and of the conversions in image_files.py
 _TENSOR = "images"
 
 

@@ -1,8 +1,8 @@
 """One image file to pixels: opened by its header, checked, converted. Raises errors that name it.
 
 Everything is converted to RGB, or to one channel where every image is greyscale; images are turned
-upright as EXIF says, transparency is laid over white, 16-bit grey is scaled to 8 bits, palettes and CMYK
-are converted, colour profiles are not applied. Of several frames the first is taken.
+upright as EXIF says, transparency is laid over white, 16 bits are scaled to 8, palettes and CMYK are
+converted, colour profiles are not applied. Of several frames the first is taken.
 """
 
 import os
@@ -18,11 +18,26 @@ from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from hiddenmix.config import UserError, show
 from hiddenmix.data.resizing import Resize
+from hiddenmix.data.strangers import what_it_is
 
 # A file is read as one of these or refused, whatever its extension says: Pillow's other readers
 # include PostScript, which would start an interpreter for it.
 _FORMATS = (
-    *("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF", "JPEG2000", "DIB", "PCX"),
+    *(
+        "JPEG",
+        "PNG",
+        "PPM",
+        "BMP",
+        "TIFF",
+        "WEBP",
+        "GIF",
+        "JPEG2000",
+        "DIB",
+        "PCX",
+        "QOI",
+        "SGI",
+        "SUN",
+    ),
     *(("AVIF",) if "avif" in features.modules and features.check("avif") else ()),
 )
 
@@ -30,6 +45,7 @@ EXTENSIONS = (
     *(".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"),  # torchvision's
     *(".jpe", ".jif", ".jfif", ".mpo", ".gif", ".apng", ".pbm", ".pnm", ".dib", ".pcx"),
     *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+    *(".qoi", ".sgi", ".rgb", ".rgba", ".bw", ".ras", ".tga"),
     *((".avif", ".avifs") if "AVIF" in _FORMATS else ()),
 )
 """What a file that counts as an image ends with, in small letters; others are skipped, and counted."""
@@ -50,6 +66,9 @@ _UPRIGHT = {
 }
 """By EXIF's orientation: what turns the stored pixels upright."""
 
+_STORED = "stored as"
+"""The key of `Image.info` under which `opened` leaves `_stored`."""
+
 LARGEST = "largest 16-bit value"
 """The one entry of `Kinds` that is no count."""
 
@@ -63,28 +82,6 @@ class UnreadableError(UserError):
     def __init__(self, name: str, why: str) -> None:
         self.name, self.why = name, why
         super().__init__(f"{show(name)} {why}\n  replace or remove it")
-
-
-# What files that are called images begin with, and what to say of them.
-_STRANGERS = (
-    (
-        rb"(?s)....ftyp(hei|hev|mif1|msf1)",
-        "is an HEIC image, which Pillow does not read; convert it to JPEG",
-    ),
-    (rb"(?i)\s*<(!doctype html|html|head|body)", "is a web page: its download failed"),
-    (rb"(?i)\s*<(\?xml|svg|error)", "is XML or SVG, no image of pixels"),
-    (rb"version https://git-lfs", "is a pointer of Git LFS: git lfs pull brings the image"),
-    (rb"\0\x05\x16\x07", "is what a Mac keeps beside a file, no image"),
-    (rb"\0+$", "holds zeros alone: it was not written to its end"),
-)
-
-
-def _stranger(path: str) -> str:
-    """What a file is that Pillow does not know."""
-    with open(path, "rb") as file:  # noqa: PTH123
-        start = file.read(64)
-    known = (says for pattern, says in _STRANGERS if re.match(pattern, start))
-    return next(known, "is not an image of a known format")
 
 
 def unreadable(name: str, error: Exception) -> UnreadableError:
@@ -101,8 +98,13 @@ def is_grey(image: Image.Image) -> bool:
 def opened(root: str, name: str) -> Iterator[Image.Image]:
     """An image whose header is read and whose size is bounded; any error inside names the file."""
     try:
-        with Image.open(f"{root}{os.sep}{name}", formats=_FORMATS) as image:
+        # TGA has no mark at its beginning: nearly anything can be taken for it.
+        formats = (*_FORMATS, "TGA") if name.lower().endswith(".tga") else _FORMATS
+        with Image.open(f"{root}{os.sep}{name}", formats=formats) as image:
             _check_pixels(image)
+            image.info[_STORED] = _stored(
+                image
+            )  # known until the pixels are loaded, as metadata may do
             yield image
     except UserError:
         raise
@@ -110,7 +112,8 @@ def opened(root: str, name: str) -> Iterator[Image.Image]:
         why = f"is too large to decode (allowed: at most {MAX_PIXELS:,} pixels)"
         raise UnreadableError(name, why) from error
     except UnidentifiedImageError as error:
-        raise UnreadableError(name, _stranger(f"{root}{os.sep}{name}")) from error
+        found = what_it_is(f"{root}{os.sep}{name}")
+        raise UnreadableError(name, found or "is not an image of a known format") from error
     except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
         raise unreadable(name, error) from error
 
@@ -181,15 +184,20 @@ def _convert(image: Image.Image, mode: str, kinds: Kinds) -> Image.Image:
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         kinds["of several frames (the first is taken)"] += 1
     tiff_turn = image.format == "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-    transparent = image.has_transparency_data
+    transparent, stored = image.has_transparency_data, image.info.get(_STORED, "")
     image.load()
     turn = None if image.format == "TIFF" else _transposition(image)
     if tiff_turn or turn is not None:
         kinds["turned upright (EXIF)"] += 1
     if image.mode == "I" or image.mode.startswith("I;16"):
         image = _eight_bits(image, kinds)
+    elif re.match(r"(RGB[AaX]?|LA|CMYK)X*;16", stored):  # of which Pillow takes the high bytes
+        colours = [band for band in image.getbands() if band != "A"]
+        largest = max(int(image.getchannel(band).getextrema()[1]) for band in colours)  # type: ignore[arg-type]
+        _count_16_bits(kinds, largest * 257)
     if transparent or image.has_transparency_data:
         kinds["with transparency (laid over white)"] += 1
+        _scale_clear_value(image, stored)
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), layer)
     if image.mode == "CMYK":
@@ -199,12 +207,37 @@ def _convert(image: Image.Image, mode: str, kinds: Kinds) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
+def _stored(image: Image.Image) -> str:
+    """How the file stores the pixels, in Pillow's words, such as `RGB;16B`."""
+    for tile in getattr(image, "tile", ()):
+        how = tile[3]
+        return str(how[0]) if isinstance(how, tuple) and how else str(how)
+    return ""
+
+
+def _scale_clear_value(image: Image.Image, stored: str) -> None:
+    """Bring a PNG's transparent value from the file's bits to 8, as Pillow has the pixels by now."""
+    clear = image.info.get("transparency")
+    if stored.startswith("RGB;16") and isinstance(clear, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
+    elif stored in ("L;2", "L;4") and isinstance(clear, int):
+        image.info["transparency"] = clear * (85 if stored == "L;2" else 17)
+
+
+def _count_16_bits(kinds: Kinds, largest: int) -> None:
+    kinds["of 16 bits"] += 1
+    kinds[LARGEST] = max(kinds[LARGEST], largest)
+
+
 def _eight_bits(image: Image.Image, kinds: Kinds) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
+    if values.min() < 0:
+        raise ValueError("its pixels are negative; convert it to 8 or 16 bits without sign")
+    if values.max() > 65535:
         raise ValueError("its pixels have more than 16 bits; convert it to 8 or 16 bits")
-    kinds["of 16 bits"] += 1
-    kinds[LARGEST] = max(kinds[LARGEST], int(values.max()))
+    if getattr(image, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0:
+        values = 65535 - values  # 0 is white, which Pillow heeds up to 8 bits alone
+    _count_16_bits(kinds, int(values.max()))
     pixels = ((values * 255 + 32767) // 65535).astype(np.uint8)
     clear = image.info.get("transparency")  # of 16 bits too, which Pillow would compare with 8
     if not isinstance(clear, int):

@@ -14,6 +14,7 @@ from hiddenmix.config import DatasetConfig, UserError, show
 from hiddenmix.data.decoding import Progress
 from hiddenmix.data.idx_files import read_idx
 from hiddenmix.data.images import Images
+from hiddenmix.data.strangers import what_it_is
 
 _LARGEST_MEMBER = 2**28  # bytes; CIFAR-100's training images, its largest file, are 148 MiB
 
@@ -84,23 +85,73 @@ def torchvision_set(
         raise
     except Exception as error:  # torchvision's loaders raise many kinds on absent or damaged files
         state = "cannot be downloaded or read" if config.download else "is not complete"
-        told = problem if isinstance(problem, ValueError) else error
-        lines = str(told).strip().splitlines() or [type(error).__name__]
         download = "" if config.download else ", or set dataset.download=true"
         raise UserError(
-            f"{config.name} {state} ({show(lines[-1].strip())}): put {named.files} into "
+            f"{config.name} {state} ({_why(config, root, problem, error)}): put {named.files} into "
             f"dataset.root={show(root)}{download}\n"
             "  or use a folder of images instead: dataset=image_folder dataset.root=<folder>"
         ) from error
 
 
+def _why(config: DatasetConfig, root: Path, problem: Exception | None, error: Exception) -> str:
+    """What is wrong with the files that are there, and why there was no download."""
+    told = problem if isinstance(problem, ValueError) else error
+    lines = str(told).strip().splitlines() or [type(told).__name__]
+    last = show(lines[-1].strip())
+    if NAMED[config.name].files == _IDX:
+        return last
+    found = _damage(config.name, root)
+    return f"{found}; {last}" if config.download else found
+
+
+def _damage(name: str, root: Path) -> str:
+    """Which of the files of CIFAR or SVHN lacks or is not whole, by torchvision's checksums."""
+    from torchvision import datasets
+
+    loader = getattr(datasets, NAMED[name].loader)
+    if name == "svhn":
+        folder, archives = root, []
+        files = {file: md5 for _, file, md5 in map(loader.split_list.get, ("train", "test"))}
+    else:
+        folder, archives = root / loader.base_folder, _archives(name, root)
+        files = {**dict((*loader.train_list, *loader.test_list))}
+        files[loader.meta["filename"]] = loader.meta["md5"]
+    there = [folder / file for file in files if (folder / file).is_file()]
+    broken = [
+        path for path in there if not datasets.utils.check_integrity(str(path), files[path.name])
+    ]
+    for path in [*broken, *([] if there else archives)]:
+        what = what_it_is(path, "an archive" if path in archives else "a file of this set")
+        if not what or "archive: " in what or "text: MATLAB" in what:
+            what = "is cut short, or not the official one"
+        return f"{show(path.name)} {what}"
+    lacking = [file for file in files if folder / file not in there]
+    return f"{lacking[0]} is not there" if there and lacking else "its files are not there"
+
+
+def _archives(name: str, root: Path) -> list[Path]:
+    """CIFAR's archive, also as browsers leave it that unpack the outer layer."""
+    from torchvision import datasets
+
+    whole = root / str(getattr(datasets, NAMED[name].loader).filename)
+    paths = (whole, whole.with_suffix(""), whole.with_suffix("").with_suffix(".tgz"))
+    return [path for path in paths if path.is_file()]
+
+
 def _root(config: DatasetConfig) -> Path:
-    """The folder that torchvision calls root, also where the folder within it was given."""
+    """The folder that torchvision calls root, also where the folder within it was given, or where
+    unpacking made a folder of the archive's name."""
     from torchvision import datasets
 
     root = Path(config.root or "data").expanduser()
-    inner = getattr(getattr(datasets, NAMED[config.name].loader), "base_folder", None)
-    return root.parent if root.name == inner and not (root / inner).exists() else root
+    loader = getattr(datasets, NAMED[config.name].loader)
+    inner: str | None = getattr(loader, "base_folder", None)
+    if inner is None or (root / inner).exists():
+        return root
+    wrapped = root / str(loader.filename).partition(".")[0]
+    if (wrapped / inner).is_dir():
+        return wrapped
+    return root.parent if root.name == inner else root
 
 
 def _idx_set(name: str, root: Path, _: Progress | None) -> tuple[Images, Images, list[str]]:
@@ -124,9 +175,10 @@ def _unpacked(name: str, root: Path, progress: Progress | None) -> tuple[Images,
     from torchvision import datasets
 
     loader = getattr(datasets, NAMED[name].loader)
-    archive = root / str(getattr(loader, "filename", "")).removeprefix("/")
-    if not archive.is_file() or not hasattr(loader, "train_list"):
-        raise FileNotFoundError(archive)
+    archives = _archives(name, root) if hasattr(loader, "train_list") else []
+    if not archives:
+        raise FileNotFoundError(name)
+    archive = archives[0]
     wanted = {file for file, _ in (*loader.train_list, *loader.test_list)}
     wanted.add(loader.meta["filename"])
     with TemporaryDirectory(prefix="hiddenmix-") as folder:

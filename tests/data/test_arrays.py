@@ -1,5 +1,7 @@
 """`dataset=arrays`: every layout gives the same bytes, what cannot be told apart is refused."""
 
+import gzip
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +144,20 @@ def test_splits_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     config = write(tmp_path, COLOUR)
     path = Path(str(config.root))
-    path.write_bytes(path.read_bytes()[:-100])
-    assert "is no whole .npz file" in refusal(config)
+    whole = path.read_bytes()
+    alone = BytesIO()
+    np.save(alone, GREY)
+    for content, says in (
+        (whole[:-100], "is cut short: copy or download it again\n  expected: a whole .npz file"),
+        (b"", "is empty (0 bytes)"),
+        (b"<!DOCTYPE html><html>404", "is a web page: its download failed"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull brings the file"),
+        (gzip.compress(whole), "is an archive: unpack it"),
+        (alone.getvalue(), "is a single array (.npy)"),
+        (b"\x80\x04\x95", "is no .npz file"),
+    ):
+        path.write_bytes(content)
+        assert says in refusal(config)
     assert "add dataset=image_folder" in refusal(DatasetConfig(name="arrays", root=str(tmp_path)))
     np.savez(path, x_train=np.array([{}] * 12), y_train=LABELS, x_test=GREY, y_test=LABELS)
     assert "x_train is object" in refusal(config)

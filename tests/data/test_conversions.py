@@ -1,25 +1,21 @@
 """Which kinds of files are read, what is said of those that lose something, and how they are resized."""
 
 import io
-import struct
-import zlib
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from hiddenmix.config import DatasetConfig, UserError
 from hiddenmix.data import image_cache
 from hiddenmix.data.decoding import decode, image_shape
-from hiddenmix.data.image_files import LARGEST, Kinds
 from hiddenmix.data.loading import read
 from hiddenmix.data.resizing import Resize
 from tests.support.bad_images import png
-from tests.support.image_folders import Pixels, make_folder, pixels, scan
+from tests.support.image_folders import Pixels, make_folder, pixels, read_one, scan
+from tests.support.raw_images import raw_png, raw_tiff
 
 ORIENTATION = 0x0112
 
@@ -33,17 +29,6 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
-
-
-def read_one(root: Path, name: str, content: bytes) -> tuple[Pixels, Counter[str]]:
-    """A file's pixels among those of the folder, and what is said of all."""
-    (root / "train" / "cat" / "0.png").unlink(missing_ok=True)
-    (root / "train" / "cat" / name).write_bytes(content)
-    found, kinds = scan(root), Kinds()
-    assert found.names[0] == f"train/cat/{name}"
-    images = decode(found, image_shape(found, None), None, kinds=kinds)
-    kinds.pop(LARGEST, None)
-    return images[0], kinds
 
 
 @pytest.mark.parametrize(
@@ -60,6 +45,10 @@ def read_one(root: Path, name: str, content: bytes) -> tuple[Pixels, Counter[str
         ("0.apng", "PNG"),
         ("0.gif", "JPEG"),
         ("0.jpg", "PNG"),
+        ("0.tga", "TGA"),
+        ("0.TGA", "PNG"),
+        ("0.sgi", "SGI"),
+        ("0.qoi", "QOI"),
     ],
 )
 def test_endings_that_pillow_reads_count_whatever_the_content(
@@ -133,28 +122,9 @@ def test_damaged_metadata_leave_the_pixels_as_they_are(root: Path, exif: bytes) 
 # what loses something
 
 
-def grey_png(values: NDArray[np.uint16], clear: int) -> bytes:
-    """A PNG of 16-bit grey in which the value `clear` is transparent."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    size = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", size)
-        + chunk(b"tRNS", struct.pack(">H", clear))
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
-
-
 def test_transparency_of_16_bit_grey_is_laid_over_white(root: Path) -> None:
     values = np.linspace(0, 65535, 100).astype(np.uint16).reshape(10, 10)
-    decoded, kinds = read_one(root, "0.png", grey_png(values, int(values[3, 4])))
+    decoded, kinds = read_one(root, "0.png", raw_png(values, 0, 16, clear=(int(values[3, 4]),)))
     expected = np.rint(values / 257).astype(np.uint8)
     expected[3, 4] = 255
     np.testing.assert_array_equal(decoded, np.stack([expected] * 3))
@@ -231,9 +201,17 @@ def test_all_broken_files_are_named_at_once(tmp_path: Path, processes: int) -> N
         (b"\0\0\0\x18ftypheic" + b"\0" * 60, "is an HEIC image, which Pillow does not read"),
         (b"\n<!DOCTYPE html>\n<html>404</html>", "is a web page: its download failed"),
         (b'<?xml version="1.0"?><svg>', "is XML or SVG"),
-        (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull brings the image"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull brings the file"),
         (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", "is what a Mac keeps beside a file"),
         (b"\0" * 5000, "holds zeros alone: it was not written to its end"),
+        (b"/annex/objects/MD5-s3--01.jpg\n", "git annex get brings the file"),
+        (b"404: Not Found", "is not an image but text: 404: Not Found"),
+        (b"PK\x03\x04" + b"\xaa" * 60, "is an archive: unpack it"),
+        (b"\xff\x0a" + b"\xaa" * 60, "is a JPEG XL image, which Pillow does not read"),
+        (
+            raw_tiff(np.zeros((10, 10, 3), np.float32), 2),
+            "is a TIFF of a kind that Pillow does not read",
+        ),
     ],
 )
 def test_what_is_called_an_image_and_is_none_is_told(root: Path, content: bytes, says: str) -> None:

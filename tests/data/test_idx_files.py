@@ -17,7 +17,7 @@ from torchvision import datasets
 from hiddenmix.config import DatasetConfig, UserError
 from hiddenmix.data.loading import load
 from hiddenmix.data.named import NAMED
-from tests.data.test_torchvision_sets import idx, md5, random_set, write_cifar
+from tests.data.test_torchvision_sets import idx, md5, random_set, write_cifar, write_svhn
 
 TRAIN, TEST = 40, 20
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -100,6 +100,28 @@ def test_half_a_download_is_told_and_not_read(tmp_path: Path, packed: bool, shar
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)] + b"0" * int(share > 1))
     assert f"({path.name}: " in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "it is empty (0 bytes)"),
+        (b"<!DOCTYPE html><html>403", "it is a web page: its download failed"),
+        (b"version https://git-lfs.github.com/spec/v1", "it is a pointer of Git LFS"),
+        (None, "t10k-images-idx3-ubyte.gz is not in "),
+    ],
+)
+def test_what_lies_there_instead_of_a_file_is_told(
+    tmp_path: Path, content: bytes | None, says: str
+) -> None:
+    """torchvision 1938 and 3500: a server's refusal was kept as the file."""
+    write(tmp_path, "packed anew")
+    path = tmp_path / "t10k-images-idx3-ubyte.gz"
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    assert says in refusal(tmp_path)
 
 
 def test_a_packed_file_stands_in_for_a_broken_unpacked_one(tmp_path: Path) -> None:
@@ -195,10 +217,56 @@ def test_an_archive_in_its_place_is_read_without_download(
     assert offline == []
 
 
-def test_half_an_archive_is_not_read(archive: tuple[Path, dict[str, Any]]) -> None:
+def test_half_an_archive_is_not_read_but_told(archive: tuple[Path, dict[str, Any]]) -> None:
+    """vega 50 and SCELoss 2: "Dataset not found or corrupted" tells neither which file nor why."""
     path, _ = archive
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert "cifar10 is not complete" in refusal(path.parent, "cifar10")
+    whole = path.read_bytes()
+    start = "cifar10 is not complete (cifar-10-python.tar.gz "
+    for content, says in (
+        (whole[: len(whole) // 2], "is cut short, or not the official one)"),
+        (b"<html>404</html>", "is a web page: its download failed)"),
+        (b"", "is empty (0 bytes))"),
+    ):
+        path.write_bytes(content)
+        assert f"{start}{says}" in refusal(path.parent, "cifar10")
+    path.unlink()
+    assert "(its files are not there)" in refusal(path.parent, "cifar10")
+
+
+def test_which_unpacked_file_is_damaged_or_lacks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cifar(tmp_path, monkeypatch, "CIFAR10", packed=False)
+    path = tmp_path / "cifar-10-batches-py" / "data_batch_3"
+    path.write_bytes(path.read_bytes()[:100])
+    assert "(data_batch_3 is cut short, or not the official one)" in refusal(tmp_path, "cifar10")
+    with pytest.raises(UserError, match=r"data_batch_3 is cut short.*; <urlopen error no network"):
+        load(DatasetConfig(name="cifar10", root=str(tmp_path), download=True))
+    path.unlink()
+    assert "(data_batch_3 is not there)" in refusal(tmp_path, "cifar10")
+    write_svhn(tmp_path, monkeypatch, "SVHN", packed=False)
+    path = tmp_path / "test_32x32.mat"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert "(test_32x32.mat is cut short, or not the official one)" in refusal(tmp_path, "svhn")
+    path.unlink()
+    assert "(test_32x32.mat is not there)" in refusal(tmp_path, "svhn")
+
+
+@pytest.mark.parametrize("form", ["cifar-10-python.tar", "cifar-10-python.tgz", "unpacked anew"])
+def test_an_archive_as_browsers_and_unpackers_leave_it_is_read(
+    archive: tuple[Path, dict[str, Any]], form: str
+) -> None:
+    path, content = archive
+    if form == "unpacked anew":  # into a folder of the archive's name
+        with tarfile.open(path) as tar:
+            tar.extractall(path.parent / "cifar-10-python", filter="data")
+    elif form.endswith("tar"):
+        (path.parent / form).write_bytes(gzip.decompress(path.read_bytes()))
+    else:
+        (path.parent / form).write_bytes(path.read_bytes())
+    path.unlink()
+    data = load(DatasetConfig(name="cifar10", root=str(path.parent), download=False))
+    np.testing.assert_array_equal(data.train.images, content["train"][0])
 
 
 def test_pickles_of_an_archive_execute_only_with_the_right_checksums(

@@ -242,7 +242,8 @@ def test_class_folder_without_images(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(b"", "is empty (0 bytes)"), (b"words", "is not an image of a known")]
+    ("content", "says"),
+    [(b"", "is empty (0 bytes)"), (b"words", "is not an image but text: words")],
 )
 def test_file_that_is_no_image_is_refused_before_training(
     folder: Path, content: bytes, says: str

@@ -9,6 +9,7 @@ from PIL import Image
 
 from hiddenmix.config import DatasetConfig
 from hiddenmix.data.decoding import decode, image_shape
+from hiddenmix.data.image_files import LARGEST, Kinds
 from hiddenmix.data.image_folder import Scan
 from hiddenmix.data.image_folder import scan as scan_folder
 from hiddenmix.data.resizing import Resize
@@ -46,3 +47,14 @@ def square(side: int | None) -> Resize | None:
 def load(root: Path, resize: int | None = None) -> Pixels:
     found = scan(root)
     return decode(found, image_shape(found, square(resize)), square(resize))
+
+
+def read_one(root: Path, name: str, content: bytes) -> tuple[Pixels, Kinds]:
+    """A file's pixels among those of the folder of `make_folder`, and what is said of all."""
+    (root / "train" / "cat" / "0.png").unlink(missing_ok=True)
+    (root / "train" / "cat" / name).write_bytes(content)
+    found, kinds = scan(root), Kinds()
+    assert found.names[0] == f"train/cat/{name}"
+    images = decode(found, image_shape(found, None), None, kinds=kinds)
+    kinds.pop(LARGEST, None)
+    return images[0], kinds
