@@ -47,6 +47,11 @@ def find(root: str, train: str | None, test: str | None, held_out: bool) -> Layo
         return Layout(first, second)
     there = folders(root)
     said = f"holds {show([f'{name}/' for name in there])}" if there else "holds no folders"
+    if not there and (count := _images(root)):
+        raise UserError(
+            f"dataset.root={show(root)} has no folder {show(lacking[0])}/, it holds {count:,} images and "
+            f"no folders\n  put them into a folder for each class, and add {_FIFTH}"
+        )
     if not there and (archives := _archives(root)):
         raise UserError(
             f"dataset.root={show(root)} has no folder {show(lacking[0])}/\n"
@@ -77,6 +82,32 @@ def _one_folder(root: str, train: str | None) -> Layout:
             )
         return Layout("train", None)
     return Layout("", None)
+
+
+def too_few_classes(root: str, layout: Layout, classes: list[str]) -> UserError:
+    """The error for less than two class folders: what is there instead, and what to type."""
+    place = f"{root}{os.sep}{layout.train}" if layout.train else root
+    if classes:
+        said = f"one class folder, {show(classes[0])}/"
+        deeper = {"train": f"{layout.train}/{classes[0]}".lstrip("/")}
+        if layout.test is not None:
+            inner = folders(f"{root}{os.sep}{layout.test}")
+            deeper["test"] = f"{layout.test}/{inner[0]}" if len(inner) == 1 else layout.test
+        if len(folders(f"{place}{os.sep}{classes[0]}")) > 1:
+            keys = " ".join(typed(f"dataset.{key}", name) for key, name in deeper.items())
+            return UserError(f"{show(place)}/ holds {said}, which holds folders\n  add {keys}")
+    else:
+        count = _images(place)
+        said = f"{count:,} images and no class folders" if count else "no class folders"
+    return UserError(f"{show(place)}/ holds {said}\n  {LAYOUT}")
+
+
+def no_class_folders(root: str, layout: Layout) -> UserError:
+    """The error for a test folder whose images are in no class folders, as contests have them."""
+    count = _images(f"{root}{os.sep}{layout.test}")
+    said = f"{count:,} images without classes" if count else "no class folders"
+    train = typed("dataset.train", layout.train)
+    return UserError(f"{show(layout.test)}/ holds {said}\n  add {train} {_FIFTH}")
 
 
 def folders(place: str) -> list[str]:
@@ -125,17 +156,32 @@ def _test_folder(names: list[str]) -> str | None:
 
 
 def _train_folder(names: list[str]) -> str | None:
-    return next((name for name in names if "train" in name.casefold()), None)
+    """The likeliest folder of training images among `names`."""
+    named = [name for name in names if "train" in name.casefold()]
+    return next((name for name in named if not any(m in name.casefold() for m in _TEST)), None)
+
+
+def _meant(given: str | None, usual: str, there: list[str], guess: str | None) -> str | None:
+    """Which of the folders that are there was meant by the name that was given, or by none."""
+    wanted = given or usual
+    if wanted in there:
+        return wanted
+    alike = [name for name in there if name.casefold() == wanted.casefold()]
+    near = alike or (get_close_matches(wanted, there, 1, 0.5) if given else [])
+    return near[0] if near else guess
 
 
 def _advice(root: str, there: list[str], train: str | None, test: str | None) -> str:
     """What to type for a root without both folders, which holds the folders `there`."""
-    first = train or ("train" if "train" in there else _train_folder(there))
-    second = test or ("test" if "test" in there else _test_folder(there))
-    if first in there and second in there:
-        keys = [_unless("train", str(first)), _unless("test", str(second))]
-        return f"add{' and'.join(key for key in keys if key)}"
-    if first in there and first is not None:
+    first = _meant(train, "train", there, _train_folder(there))
+    second = _meant(test, "test", [name for name in there if name != first], _test_folder(there))
+    if first is not None and second is not None:
+        wanted = (("train", first, train), ("test", second, test))
+        keys = [
+            f" {typed(f'dataset.{key}', name)}" for key, name, by in wanted if name != (by or key)
+        ]
+        return f"{'set' if train or test else 'add'}{' and'.join(keys)}"
+    if first is not None:
         return f"add{_unless('train', first)} {_FIFTH}"
     deeper, at = root, there
     for _ in range(4):
@@ -145,6 +191,10 @@ def _advice(root: str, there: list[str], train: str | None, test: str | None) ->
             break
         deeper = str(Path(deeper) / at[0])
         at = folders(deeper)
+    whole = [name for name in at if _train_folder(folders(f"{deeper}{os.sep}{name}"))]
+    if whole:
+        more = f", or another of the {len(at):,} folders there" if len(at) > 1 else ""
+        return f"set {typed('dataset.root', str(Path(deeper) / whole[0]))}{more}"
     above = Path(root).absolute().parent
     if _train_folder([Path(root).absolute().name]) and _test_folder(folders(str(above))):
         return f"set {typed('dataset.root', str(Path(root).parent))}"
@@ -172,8 +222,13 @@ def _archives(root: str) -> list[str]:
 
 
 def _holds_image(place: str) -> bool:
+    return _images(place) > 0
+
+
+def _images(place: str) -> int:
+    """How many image files lie in a folder itself."""
     try:
         with os.scandir(place) as entries:
-            return any(entry.name.lower().endswith(EXTENSIONS) for entry in entries)
+            return sum(entry.name.lower().endswith(EXTENSIONS) for entry in entries)
     except OSError:
-        return False
+        return 0

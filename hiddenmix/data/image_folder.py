@@ -17,9 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiddenmix.config import ConfigError, DatasetConfig, UserError, counted, show
-from hiddenmix.data.folder_layout import LAYOUT, Layout, find, folders, is_folder
-from hiddenmix.data.image_files import EXTENSIONS, LARGEST, Kinds, UnreadableError, unreadable
-from hiddenmix.data.leftovers import is_leftover
+from hiddenmix.data.folder_layout import (
+    LAYOUT,
+    Layout,
+    find,
+    folders,
+    is_folder,
+    no_class_folders,
+    too_few_classes,
+)
+from hiddenmix.data.image_files import EXTENSIONS, UnreadableError, unreadable
+from hiddenmix.data.leftovers import is_leftover, kind, skipped_text
 from hiddenmix.data.stratification import stratified
 
 
@@ -42,6 +50,9 @@ class Scan:
     variant: str = ""
     """For file names: what else than the root chose these files, if anything did."""
 
+    renamed: dict[str, str] = field(default_factory=dict)
+    """Class folders of the test set that are called otherwise, by the training set's name."""
+
 
 _File = tuple[str, int, int, int]  # path below root, class, size, mtime in ns
 
@@ -49,18 +60,23 @@ _File = tuple[str, int, int, int]  # path below root, class, size, mtime in ns
 def scan(config: DatasetConfig) -> Scan:
     """List the images of an image folder without opening them. Raises `UserError` for a wrong layout."""
     root = os.path.expanduser(config.root or "data")  # noqa: PTH111 - as text, for every name below it
+    if config.root is None and not Path(root).is_dir():
+        raise UserError(f"dataset.root is not set, and there is no data/ here\n  set it; {LAYOUT}")
     layout = find(root, config.train, config.test, config.test_fraction is not None)
     found = Scan(root, [], [], np.empty(0, np.int64), 0, "")
     classes = folders(_place(root, layout.train))
     if len(classes) < 2:
-        at = _place(root, layout.train)
-        raise UserError(
-            f"dataset.root: {show(at)} has {counted(len(classes), 'class')}\n  {LAYOUT}"
-        )
+        raise too_few_classes(root, layout, classes)
+    renamed: dict[str, str] = {}
     if layout.test is None:
         train, test = _held_out(_list(found, layout.train, classes), classes, layout, config)
     else:
-        others = _like(classes, folders(_place(root, layout.test)), layout)
+        others = _like(root, classes, layout)
+        renamed = {
+            name: other
+            for name, other in zip(classes, others, strict=True)
+            if other and _composed(name) != _composed(other)
+        }
         train = _list(found, layout.train, classes)
         test = _list(found, layout.test, others, optional=True)
         if not test:
@@ -80,6 +96,7 @@ def scan(config: DatasetConfig) -> Scan:
         found.skipped,
         found.broken,
         _variant(config),
+        renamed,
     )
 
 
@@ -94,17 +111,27 @@ def _place(root: str, split: str) -> str:
     return f"{root}{os.sep}{split}" if split else root
 
 
-def _like(classes: list[str], others: list[str], layout: Layout) -> list[str]:
+def _like(root: str, classes: list[str], layout: Layout) -> list[str]:
     """The class folders of the test set in the order of the training set's `classes`, empty texts for
     those that it lacks.
 
-    Letters with accents may be composed in one and not in the other: Macs decompose them. Raises
+    Letters with accents may be composed in one and not in the other (Macs decompose them); what is
+    called alike but for letter case and spaces is one class where that leaves no choice. Raises
     `UserError` where the test set has classes that the training set lacks, or none.
     """
-    named = {unicodedata.normalize("NFC", name): name for name in others}
-    same = [named.get(unicodedata.normalize("NFC", name), "") for name in classes]
+    assert layout.test is not None
+    others = folders(_place(root, layout.test))
+    named = {_composed(name): name for name in others}
+    same = [named.get(_composed(name), "") for name in classes]
     strange = sorted({*others} - {*same})
-    if others and not strange:
+    loose = Counter(loosely(name) for name in (*classes, *strange))
+    for index, name in enumerate(classes):
+        if not same[index] and loose[loosely(name)] == 2:
+            same[index] = next((other for other in strange if loosely(other) == loosely(name)), "")
+    strange = sorted({*strange} - {*same})
+    if not others:
+        raise no_class_folders(root, layout)
+    if not strange:
         return same
     lacking = [name for name, found in zip(classes, same, strict=True) if not found]
     parts = [
@@ -118,6 +145,15 @@ def _like(classes: list[str], others: list[str], layout: Layout) -> list[str]:
     )
 
 
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def loosely(name: str) -> str:
+    """A class folder's name without what a Mac, Windows or a person overlooks."""
+    return _composed(name).casefold().strip()
+
+
 def _list(found: Scan, split: str, classes: list[str], *, optional: bool = False) -> list[_File]:
     """The files of a split, by class folder and name; `found` gets what is skipped or broken.
 
@@ -125,20 +161,26 @@ def _list(found: Scan, split: str, classes: list[str], *, optional: bool = False
     """
     _count_others(_place(found.root, split), found)
     listed: list[_File] = []
+    empty: list[tuple[str, str]] = []
     for label, folder in enumerate(classes):
         if not folder:
             continue
         start = f"{split}{os.sep}{folder}" if split else folder
         skipped = Counter[str]()
         mine = sorted(files(found.root, start, skipped, found.broken))
-        if not mine and not optional:
-            said = f": {skipped_text(skipped)}" if skipped else ""
-            raise UserError(
-                f"class folder {show(start)} holds no image{said}\n"
-                f"  add one, or move the folder away; images end with {', '.join(EXTENSIONS[:8])}, ..."
-            )
+        if not mine:
+            empty.append((start, f": {skipped_text(skipped)}" if skipped else ""))
         found.skipped.update(skipped)
         listed += [(name, label, size, time) for name, size, time in mine]
+    if empty and not optional:
+        names = [show(name) for name, _ in empty[:10]] + ["..."] * (len(empty) > 10)
+        said = f"class folder {names[0]} holds no image{empty[0][1]}"
+        if len(empty) > 1:
+            said = f"{len(empty):,} class folders hold no image: {', '.join(names)}"
+        raise UserError(
+            f"{said}\n"
+            f"  add one, or move the folder away; images end with {', '.join(EXTENSIONS[:8])}, ..."
+        )
     return listed
 
 
@@ -148,10 +190,19 @@ def _count_others(place: str, found: Scan) -> None:
         for entry in entries:
             if is_folder(entry):
                 if is_leftover(entry.name, folder=True) and entry.name != ".hiddenmix":
-                    found.skipped[_kind(entry.name, folder=True)] += 1
+                    found.skipped[kind(entry.name, folder=True)] += 1
             else:
-                kind = _kind(entry.name, folder=False)
-                found.skipped[f"{kind} beside the class folders" if kind[0] == "." else kind] += 1
+                said = kind(entry.name, folder=False)
+                if is_dangling(entry):
+                    if said == "without an ending":
+                        raise UserError(
+                            f"{show(f'{Path(place).name}/{entry.name}')} is a link that leads nowhere\n"
+                            "  bring back the folder that it leads to, or remove the link"
+                        )
+                    said = "link that leads nowhere"
+                elif said[0] == ".":
+                    said += " beside the class folders"
+                found.skipped[said] += 1
 
 
 def _held_out(
@@ -199,10 +250,11 @@ def files(
     """(path below root, size, mtime in ns) of every image below `start`.
 
     `skipped` gets how many files are no images, `broken` which images cannot be read. Links to folders
-    are followed, as torchvision does, but each folder is entered once, so a link that leads back up
-    ends there.
+    are followed, as torchvision does, but for those that lead back up, to the other classes; each folder
+    is entered once.
     """
     pending, entered = [start], set[tuple[int, int]]()
+    here = os.path.realpath(f"{root}{os.sep}{start}")
     while pending:
         name = pending.pop()
         try:
@@ -212,12 +264,17 @@ def files(
             entered.add((status.st_dev, status.st_ino))
             with os.scandir(f"{root}{os.sep}{name}") as entries:
                 listed = sorted(entries, key=lambda entry: entry.name)
+                names = {entry.name for entry in listed}
         except OSError as error:
             raise unreadable(name, error) from error
         for entry in listed:
             child, folder = f"{name}{os.sep}{entry.name}", is_folder(entry)
             if is_leftover(entry.name, folder=folder):
-                skipped[_kind(entry.name, folder=folder)] += 1
+                skipped[kind(entry.name, folder=folder)] += 1
+            elif folder and entry.is_symlink() and _leads_up(entry.path, here):
+                skipped["link to a folder above"] += 1
+            elif folder and entry.name.endswith("_json") and f"{entry.name[:-5]}.json" in names:
+                skipped["folder of labelme"] += 1  # the image again, and its mask
             elif folder:
                 pending.append(child)
             elif entry.name.lower().endswith(EXTENSIONS):
@@ -226,58 +283,28 @@ def files(
                 except UnreadableError as error:
                     broken.append((child, error.why))
                     yield child, 0, 0
+            elif is_dangling(entry):
+                skipped["link that leads nowhere"] += 1
             else:
-                skipped[_kind(entry.name, folder=False)] += 1
+                skipped[kind(entry.name, folder=False)] += 1
 
 
-def _kind(name: str, *, folder: bool) -> str:
-    """What a file or folder that is skipped is counted under."""
-    if name.startswith("."):
-        return "hidden"
-    if is_leftover(name, folder=folder):
-        return f"{show(name)}/" if folder else show(name)
-    return show(Path(name).suffix.lower()) or "without an ending"
+def is_dangling(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a link to what is not there."""
+    return entry.is_symlink() and not os.path.exists(entry.path)  # noqa: PTH110 - as text
 
 
-def skipped_text(skipped: Counter[str]) -> str:
-    """`4 files skipped (3 .txt, 1 hidden)`: the five most frequent kinds, and how many more."""
-    if not skipped:
-        return ""
-    count = skipped.total()
-    most = sorted(skipped.items(), key=lambda each: (-each[1], each[0]))
-    parts = [f"{count:,} {kind}" for kind, count in most[:5]]
-    rest = sum(count for _, count in most[5:])
-    parts += [f"{rest:,} others"] if rest else []
-    return f"{counted(count, 'file')} skipped ({', '.join(parts)})"
-
-
-def remarks(found: Scan, kinds: Kinds, config: DatasetConfig) -> list[str]:
-    """What to say of a folder as it was read: what was held out, what converted."""
-    said: list[str] = []
-    if config.test_fraction is not None:
-        said.append(
-            f"dataset.test_fraction={show(config.test_fraction)}: the test images are held out of the "
-            "folder, the same share of each class, chosen by their files' names"
-        )
-    there = {*found.labels[found.train_size :].tolist()}
-    lacking = [name for label, name in enumerate(found.classes) if label not in there]
-    if lacking:
-        said.append(
-            f"warning: {counted(len(lacking), 'class')} without a test image: {show(lacking)}"
-        )
-    largest = kinds[LARGEST]
-    counts = {kind: count for kind, count in kinds.items() if kind != LARGEST}
-    if counts:
-        said.append("converted: " + ", ".join(f"{n:,} {kind}" for kind, n in counts.items()))
-    if counts.get("of 16 bits") and largest * 255 // 65535 < 128:
-        said.append(
-            f"warning: the largest 16-bit value is {largest:,} of 65,535, so that "
-            f"{largest * 255 // 65535 + 1} of 256 grey levels are left; scale the images to 16 bits first"
-        )
-    return said
+def _leads_up(link: str, here: str) -> bool:
+    """Whether a link leads to the folder `here` or to one that holds it."""
+    target = os.path.realpath(link)
+    return here == target or here.startswith(target.rstrip(os.sep) + os.sep)
 
 
 def _file(name: str, entry: os.DirEntry[str]) -> tuple[str, int, int]:
+    if is_dangling(entry):
+        annexed = ".git/annex/" in os.readlink(entry.path)  # noqa: PTH115
+        hint = ": git annex get brings the file" if annexed else ""
+        raise UnreadableError(name, f"is a link that leads nowhere{hint}")
     try:
         status = entry.stat()
     except OSError as error:

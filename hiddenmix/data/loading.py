@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from hiddenmix.config import DatasetConfig, UserError, show
-from hiddenmix.data import image_cache, image_folder
+from hiddenmix.data import folder_remarks, image_cache, image_folder
 from hiddenmix.data.arrays import describe_arrays, read_arrays
 from hiddenmix.data.content import content, leaks, not_in_test
 from hiddenmix.data.decoding import Progress
 from hiddenmix.data.image_files import Kinds
 from hiddenmix.data.images import Data, Description, Images, Whole, check_memory
 from hiddenmix.data.imported import read_imported
+from hiddenmix.data.leftovers import skipped_text
 from hiddenmix.data.named import NAMED, digits, torchvision_set
 from hiddenmix.data.resizing import Resize
 from hiddenmix.data.splitting import split, split_sizes
@@ -73,7 +74,7 @@ def read(config: DatasetConfig, progress: Progress | None = None) -> Whole:
         case "image_folder":
             found_files = image_folder.scan(config)
             train, test, remarks = _image_folder(config, found_files, progress)
-            classes, skipped = found_files.classes, image_folder.skipped_text(found_files.skipped)
+            classes, skipped = found_files.classes, skipped_text(found_files.skipped)
         case "arrays":
             train, test, classes = read_arrays(config)
         case "import":
@@ -127,7 +128,7 @@ def _image_folder(
     labels = torch.from_numpy(found.labels)
     train = Images(images[: found.train_size], labels[: found.train_size])
     test = Images(images[found.train_size :], labels[found.train_size :])
-    return train, test, image_folder.remarks(found, kinds, config)
+    return train, test, folder_remarks.remarks(found, kinds, config)
 
 
 def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:

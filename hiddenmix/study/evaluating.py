@@ -9,6 +9,7 @@ import torch
 from rich.text import Text
 
 from hiddenmix.config import UserError, from_plain, layers, show
+from hiddenmix.data import Data
 from hiddenmix.study.devices import choose_device
 from hiddenmix.study.distances import measure_distances, write_table
 from hiddenmix.study.finished import code_of
@@ -129,8 +130,19 @@ def _evaluate(
         return f"already evaluated; {unknown}: {clean(error)}"
     if lacks is None:
         return "already evaluated"
-    new = add_evaluation(cell, result, loaded.get(cell.config), device, sets(), lacks, say)
+    new = add_evaluation(cell, result, _data(loaded, cell), device, sets(), lacks, say)
     return f"evaluated{dropped(result, new)}"
+
+
+def _data(loaded: LoadedData, cell: Cell) -> Data:
+    """A cell's data. Raises `UserError`, which says how to name another place."""
+    dataset = cell.config.dataset
+    place = Path(dataset.root or "data").expanduser()
+    if dataset.name in ("image_folder", "arrays") and not place.exists():
+        raise UserError(
+            f"its data are no longer at {show(dataset.root)}: add --dataset-root <where they are now>"
+        )
+    return loaded.get(cell.config)
 
 
 def _measure(
@@ -141,7 +153,7 @@ def _measure(
     cell: Cell,
     result: dict[str, Any],
 ) -> str:
-    data = loaded.get(cell.config)
+    data = _data(loaded, cell)
     check_data(cell, data)
     return measure_distances(cell, result, data, device, mixed, images)
 

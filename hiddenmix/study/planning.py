@@ -80,10 +80,9 @@ def check_requests(configs: Sequence[Config]) -> None:
 
 def batch_too_large(batch_size: int, images: int) -> ConfigError:
     """The error for a batch of more than the training images."""
-    hint = ""
-    if batch_size == Config().batch_size:
-        hint = f"; {batch_size} is the default, set for example batch_size={max(2, images // 8)}"
-    return ConfigError("batch_size", batch_size, f"2 to {images} training images{hint}")
+    usual = f"{batch_size} is the default, " if batch_size == Config().batch_size else ""
+    hint = f"{usual}set for example batch_size={max(2, images // 8)}"
+    return ConfigError("batch_size", batch_size, f"2 to {images} training images; {hint}")
 
 
 def question_alone(configs: Sequence[Config]) -> tuple[list[Config], list[Config]]:

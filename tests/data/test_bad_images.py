@@ -39,7 +39,7 @@ def test_odd_names_are_escaped_and_shortened(root: Path, name: str) -> None:
 
 def test_link_to_itself_is_named(root: Path) -> None:
     (root / "train" / "dog" / "self.png").symlink_to("self.png")
-    assert "train/dog/self.png cannot be read" in refusal(root)
+    assert "train/dog/self.png is a link that leads nowhere" in refusal(root)
 
 
 def damage(root: Path, content: bytes) -> None:

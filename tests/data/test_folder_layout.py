@@ -1,4 +1,4 @@
-"""Folders as people have them: names of their own, no test set, what systems and tools leave in them."""
+"""Folders as people have them: names of their own, no test set, classes that differ."""
 
 import shutil
 import unicodedata
@@ -13,7 +13,7 @@ from PIL import Image
 from hiddenmix.config import ConfigError, DatasetConfig, UserError
 from hiddenmix.data import image_cache
 from hiddenmix.data.folder_layout import typed
-from hiddenmix.data.leftovers import is_leftover
+from hiddenmix.data.image_folder import scan as scan_folder
 from hiddenmix.data.loading import read
 from tests.support.image_folders import Pixels, make_folder, pixels, scan
 
@@ -85,6 +85,51 @@ def test_a_folder_too_deep_too_high_or_misspelt_is_told(root: Path) -> None:
     assert advice(root.parent / "set.npz") == "add dataset=arrays"
     (root.parent / "set.zip").write_bytes(b"")
     assert advice(root.parent / "set.zip").startswith("unpack it")
+
+
+def test_what_is_there_instead_of_classes_is_told(root: Path, flat: Path) -> None:
+    """torchvision 613, and contests' test images without labels."""
+    said = advice(flat / "cat" / "deep")
+    assert said.startswith(
+        "put them into a folder for each class, and add dataset.test_fraction=0.2"
+    )
+    for path in (root / "test" / "cat").iterdir():
+        path.rename(root / "test" / path.name)
+    for name in ("cat", "dog"):
+        shutil.rmtree(root / "test" / name)
+    with pytest.raises(UserError, match=r"^test/ holds 5 images without classes\n") as caught:
+        scan(root)
+    assert "add dataset.train=train dataset.test_fraction=0.2" in str(caught.value)
+    assert scan(root, train="train", test_fraction=0.2).train_size == 8
+
+
+def test_a_split_within_the_split_is_told(root: Path) -> None:
+    for split in ("train", "test"):
+        (root / "whole").mkdir()
+        (root / split).rename(root / "whole" / split)
+        (root / "whole").rename(root / split)
+    with pytest.raises(
+        UserError, match=r"holds one class folder, train/, which holds folders\n"
+    ) as caught:
+        scan(root)
+    assert "add dataset.train=train/train dataset.test=test/test" in str(caught.value)
+    assert scan(root, train="train/train", test="test/test").train_size == 10
+
+
+def test_misspelt_folders_and_no_root_are_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert advice(root, train="Train") == "set dataset.train=train"
+    assert advice(root, test="tset") == "set dataset.test=test"
+    monkeypatch.chdir(root)
+    with pytest.raises(UserError, match=r"^dataset\.root is not set, and there is no data/ here\n"):
+        scan_folder(DatasetConfig(name="image_folder"))
+
+
+def test_of_several_sets_one_is_named_and_no_nonsense(root: Path) -> None:
+    """No folder whose name holds both train and test is a training set."""
+    (root / "test").rename(root / "val_instead_of_test")
+    (root.parent / "training_set_and_test_set").mkdir()
+    (root.parent / "val").mkdir()
+    assert advice(root.parent) == f"set dataset.root={root}, or another of the 3 folders there"
 
 
 def test_a_value_is_shown_as_a_shell_takes_it() -> None:
@@ -220,61 +265,36 @@ def test_composed_and_decomposed_letters_are_one_class(root: Path) -> None:
     assert found.names[-1].startswith(f"test/{decomposed}")
 
 
-# what is no part of the data
-
-LEFT = ["@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX"]
-LEFT += [
-    ".ipynb_checkpoints",
-    ".stversions",
-    ".dropbox.cache",
-    "@Recycle",
-    "#snapshot",
-    ".Trash-1000",
-]
-
-
-@pytest.mark.parametrize("name", LEFT)
-def test_folders_of_systems_and_tools_are_no_classes_and_hold_no_images(
-    root: Path, name: str
-) -> None:
-    whole = scan(root).names
-    for place in (root, root / "train", root / "train" / "cat"):
-        (place / name).mkdir()
-        shutil.copy(root / "train" / "cat" / "0.png", place / name / "SYNOPHOTO_THUMB_M.png")
-    found = scan(root)
-    assert found.names == whole
-    assert found.skipped == {"hidden" if name[0] == "." else f"{name}/": 2}
-
-
-def test_other_files_are_skipped_counted_and_named(root: Path) -> None:
-    folder = root / "train" / "cat"
-    for name in (
-        "a.txt",
-        "b.txt",
-        "a.xml",
-        "a.json",
-        "._0.png",
-        ".DS_Store",
-        "Thumbs.db",
-        "x.heic",
-    ):
-        (folder / name).write_bytes(b"anything")
-    (folder / "no ending").write_bytes(b"anything")
-    (root / "train" / "stray.png").write_bytes(b"anything")
+@pytest.mark.parametrize("other", ["Cat", "CAT ", " cat"])
+def test_letter_case_and_spaces_make_no_other_class(root: Path, other: str) -> None:
+    """NVIDIA DIGITS 1017: Pedestrian in one place and pedestrian in the other."""
+    labels = scan(root).labels.tolist()
+    (root / "test" / "cat").rename(root / "test" / other)
     whole = read(DatasetConfig(name="image_folder", root=str(root)))
-    assert len(whole.train.labels) == 10
-    assert whole.skipped == (
-        "10 files skipped (2 .txt, 2 hidden, 1 .heic, 1 .json, "
-        "1 .png beside the class folders, 3 others)"
-    )
-    shutil.rmtree(folder)
-    folder.mkdir()
-    (folder / "x.heic").write_bytes(b"anything")
-    with pytest.raises(UserError, match=r"train/cat holds no image: 1 file skipped \(1 \.heic\)"):
+    assert scan(root).labels.tolist() == labels
+    assert whole.classes == ["cat", "dog"]
+    assert whole.remarks == (f"class folder {other} of the test set is taken for cat",)
+
+
+def test_names_that_differ_in_case_alone_are_classes_and_said(root: Path) -> None:
+    shutil.copytree(root / "train" / "cat", root / "train" / "Cat")
+    (root / "test" / "cat").rename(root / "test" / "Cat")
+    whole = read(DatasetConfig(name="image_folder", root=str(root)))
+    assert whole.classes == ["Cat", "cat", "dog"]
+    assert sorted(set(whole.test.labels.tolist())) == [0, 2]  # the same name counts
+    assert "warning: class folders whose names differ in letter case" in whole.remarks[1]
+    (root / "test" / "Cat").rename(root / "test" / "CAT")  # of two that it might be, neither
+    with pytest.raises(UserError, match=r"only in test/: \[CAT\]"):
         scan(root)
 
 
-@pytest.mark.parametrize("name", ["cat", "@home", "#1", "recycle", "tmp", "found", "thumbs"])
-def test_what_only_looks_like_a_leftover_is_a_class(name: str) -> None:
-    assert not is_leftover(name, folder=True)
-    assert not is_leftover(f"{name}.png", folder=False)
+def test_all_empty_class_folders_are_named_at_once(root: Path) -> None:
+    """torchvision 4925 and 8297."""
+    for number in range(12):
+        (root / "train" / f"empty{number:02}").mkdir()
+    with pytest.raises(UserError) as caught:
+        scan(root)
+    first, second = str(caught.value).split("\n")
+    assert first.startswith("12 class folders hold no image: train/empty00, train/empty01, ")
+    assert first.endswith("train/empty09, ...")
+    assert second.startswith("  add one, or move the folder away")

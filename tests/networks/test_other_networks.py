@@ -54,8 +54,11 @@ def made(config: ModelConfig, shape: tuple[int, int, int] = (3, 32, 32)) -> nn.M
         return build(config, shape, 10)
 
 
-def test_regnets_are_listed() -> None:
-    found = layers_of(TorchvisionConfig(arch="regnet_y_400mf"), (3, 32, 32), 10)
+def test_regnets_are_built_and_listed() -> None:
+    """Their construction looks at values, which meta tensors do not have."""
+    config = TorchvisionConfig(arch="regnet_y_400mf")
+    assert made(config)(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+    found = layers_of(config, (3, 32, 32), 10)
     assert [layer.name for layer in stages(found)] == [
         *("stem", "trunk_output.block1", "trunk_output.block2", "trunk_output.block3"),
         "trunk_output",

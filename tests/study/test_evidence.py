@@ -114,6 +114,18 @@ def test_evaluate_refuses_other_data_by_name(
     assert "shift" not in result(cells(tmp_path)[0])
 
 
+def test_evaluate_says_how_to_name_the_place_of_moved_data(
+    run: Command, photos: Path, tmp_path: Path, capsys: Any
+) -> None:
+    assert trained(run, "dataset.root=photos") == 1
+    photos.rename(tmp_path / "renamed")
+    capsys.readouterr()
+    assert evaluate.main(["outputs/default"]) == 2
+    said = capsys.readouterr().out
+    assert "refused: its data are no longer at photos: add --dataset-root" in said
+    assert evaluate.main(["outputs/default", "--dataset-root", "renamed", "--images", "4"]) == 0
+
+
 def test_leaks_are_said_at_the_start_in_results_and_at_the_reports_head(
     run: Command, photos: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,76 @@
+"""What is said of a folder of images once it is read."""
+
+import os
+import re
+from collections import Counter
+
+from hiddenmix.config import DatasetConfig, counted, show
+from hiddenmix.data.image_files import LARGEST, Kinds
+from hiddenmix.data.image_folder import Scan, loosely
+from hiddenmix.data.leftovers import NOT_HERE
+
+_MASK = re.compile(r"[_-](mask|seg|segmentation|label|gt)(_?\d+)?$", re.IGNORECASE)
+
+
+def remarks(found: Scan, kinds: Kinds, config: DatasetConfig) -> list[str]:
+    """What to say of a folder as it was read: what was held out, what converted."""
+    said: list[str] = []
+    if config.test_fraction is not None:
+        said.append(
+            f"dataset.test_fraction={show(config.test_fraction)}: the test images are held out of the "
+            "folder, the same share of each class, chosen by their files' names"
+        )
+    there = {*found.labels[found.train_size :].tolist()}
+    lacking = [name for label, name in enumerate(found.classes) if label not in there]
+    if lacking:
+        said.append(
+            f"warning: {counted(len(lacking), 'class')} without a test image: {show(lacking)}"
+        )
+    said += [*_alike(found), *_absent(found), *_masks(found)]
+    largest = kinds[LARGEST]
+    counts = {kind: count for kind, count in kinds.items() if kind != LARGEST}
+    if counts:
+        said.append("converted: " + ", ".join(f"{n:,} {kind}" for kind, n in counts.items()))
+    if counts.get("of 16 bits") and largest * 255 // 65535 < 128:
+        said.append(
+            f"warning: the largest 16-bit value is {largest:,} of 65,535, so that "
+            f"{largest * 255 // 65535 + 1} of 256 grey levels are left; scale the images to 16 bits first"
+        )
+    return said
+
+
+def _alike(found: Scan) -> list[str]:
+    """Class names that a Mac or Windows would take for one."""
+    said = [
+        f"class folder {show(other)} of the test set is taken for {show(name)}"
+        for name, other in found.renamed.items()
+    ]
+    times = Counter(loosely(name) for name in found.classes)
+    alike = [name for name in found.classes if times[loosely(name)] > 1]
+    if alike:
+        said.append(
+            f"warning: class folders whose names differ in letter case or spaces alone are classes of "
+            f"their own: {show(alike)}"
+        )
+    return said
+
+
+def _absent(found: Scan) -> list[str]:
+    count = sum(found.skipped[ending] for ending in NOT_HERE)
+    if not count:
+        return []
+    endings = ", ".join(ending for ending in NOT_HERE if found.skipped[ending])
+    return [f"warning: {count:,} files are not on this machine, or not wholly ({endings})"]
+
+
+def _masks(found: Scan) -> list[str]:
+    """Segmentation masks beside their images, which would be trained on as images of the class."""
+    stems = {name: os.path.splitext(name)[0] for name in found.names}  # noqa: PTH122 - as text
+    whole = {*stems.values()}
+    masks = [name for name, stem in stems.items() if _MASK.sub("", stem) in whole - {stem}]
+    if not masks:
+        return []
+    return [
+        f"warning: {len(masks):,} files are named as masks of others, and are taken as images: "
+        f"{show(masks[0])}, ...; move them away if they are masks"
+    ]
