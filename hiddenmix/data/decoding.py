@@ -55,7 +55,7 @@ def image_shape(found: Scan, resize: Resize | None) -> tuple[int, int, int]:
             if name in known:  # opening a pipe would wait for ever
                 continue
             try:
-                with opened(found.root, name) as image:
+                with opened(found.root, name, resize) as image:
                     size, first = size or upright_size(image), name if size is None else first
                     grey = is_grey(image)
             except UnreadableError as error:

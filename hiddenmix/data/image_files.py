@@ -51,7 +51,8 @@ EXTENSIONS = (
 """What a file that counts as an image ends with, in small letters; others are skipped, and counted."""
 
 MAX_PIXELS = 2**26
-"""Larger images (8192x8192) are refused by their header and never decoded."""
+"""Larger images (8192x8192) are refused by their header and never decoded, but for JPEGs that are
+resized: these are decoded at a half to an eighth of their size."""
 
 MIN_SIDE = 8
 
@@ -95,12 +96,18 @@ def is_grey(image: Image.Image) -> bool:
 
 
 @contextmanager
-def opened(root: str, name: str) -> Iterator[Image.Image]:
-    """An image whose header is read and whose size is bounded; any error inside names the file."""
+def opened(root: str, name: str, resize: Resize | None = None) -> Iterator[Image.Image]:
+    """An image whose header is read and whose size is bounded; any error inside names the file.
+
+    `resize`: what it will be brought to, if anything, so that a large JPEG need not be decoded whole.
+    """
     try:
         # TGA has no mark at its beginning: nearly anything can be taken for it.
         formats = (*_FORMATS, "TGA") if name.lower().endswith(".tga") else _FORMATS
         with Image.open(f"{root}{os.sep}{name}", formats=formats) as image:
+            if resize is not None and image.width * image.height > MAX_PIXELS:
+                side = 2 * max(resize.height, resize.width)
+                image.draft(image.mode, (side, side))  # of a JPEG; others stay as they are
             _check_pixels(image)
             image.info[_STORED] = _stored(
                 image
@@ -109,7 +116,10 @@ def opened(root: str, name: str) -> Iterator[Image.Image]:
     except UserError:
         raise
     except Image.DecompressionBombError as error:
-        why = f"is too large to decode (allowed: at most {MAX_PIXELS:,} pixels)"
+        why = (
+            f"is too large to decode (allowed: at most {MAX_PIXELS:,} pixels, of a JPEG with "
+            "dataset.resize more)"
+        )
         raise UnreadableError(name, why) from error
     except UnidentifiedImageError as error:
         found = what_it_is(f"{root}{os.sep}{name}")
@@ -158,7 +168,7 @@ def decode_files(
     with warnings.catch_warnings(action="ignore"):  # Pillow's remarks on odd metadata
         for index, name in enumerate(names):
             try:
-                with opened(root, name) as image:
+                with opened(root, name, resize) as image:
                     if resize is None and upright_size(image) != (width, height):
                         raise UserError(
                             f"{show(name)} is {'x'.join(map(str, upright_size(image)))} pixels, "

@@ -9,7 +9,7 @@ import os
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,20 +115,12 @@ def _like(root: str, classes: list[str], layout: Layout) -> list[str]:
     """The class folders of the test set in the order of the training set's `classes`, empty texts for
     those that it lacks.
 
-    Letters with accents may be composed in one and not in the other (Macs decompose them); what is
-    called alike but for letter case and spaces is one class where that leaves no choice. Raises
-    `UserError` where the test set has classes that the training set lacks, or none.
+    Raises `UserError` where the test set has classes that the training set lacks, or none.
     """
     assert layout.test is not None
     others = folders(_place(root, layout.test))
-    named = {_composed(name): name for name in others}
-    same = [named.get(_composed(name), "") for name in classes]
+    same = counterparts(classes, others)
     strange = sorted({*others} - {*same})
-    loose = Counter(loosely(name) for name in (*classes, *strange))
-    for index, name in enumerate(classes):
-        if not same[index] and loose[loosely(name)] == 2:
-            same[index] = next((other for other in strange if loosely(other) == loosely(name)), "")
-    strange = sorted({*strange} - {*same})
     if not others:
         raise no_class_folders(root, layout)
     if not strange:
@@ -143,6 +135,22 @@ def _like(root: str, classes: list[str], layout: Layout) -> list[str]:
         f"{show(layout.train)}/ and {show(layout.test)}/ differ in classes, {'; '.join(parts)}\n"
         f"  {LAYOUT}"
     )
+
+
+def counterparts(classes: Sequence[str], names: Sequence[str]) -> list[str]:
+    """For each of `classes` that of `names` which is called the same; an empty text where none is.
+
+    Letters with accents may be composed in one and not in the other (Macs decompose them); what is
+    called alike but for letter case and spaces is the same where that leaves no choice.
+    """
+    named = {_composed(name): name for name in names}
+    same = [named.get(_composed(name), "") for name in classes]
+    left = sorted({*names} - {*same})
+    loose = Counter(loosely(name) for name in (*classes, *left))
+    for index, name in enumerate(classes):
+        if not same[index] and loose[loosely(name)] == 2:
+            same[index] = next((each for each in left if loosely(each) == loosely(name)), "")
+    return same
 
 
 def _composed(name: str) -> str:

@@ -26,7 +26,7 @@ from hiddenmix.data.array_files import array, npy_header, npz_headers
 from hiddenmix.data.decoding import decode, unreadable_files
 from hiddenmix.data.folder_layout import folders as class_folders
 from hiddenmix.data.image_files import UnreadableError, opened, upright_size
-from hiddenmix.data.image_folder import Scan, files
+from hiddenmix.data.image_folder import Scan, counterparts, files
 from hiddenmix.data.images import Images, check_memory
 from hiddenmix.data.resizing import Resize
 
@@ -162,7 +162,7 @@ def _class_folders(
     with warnings.catch_warnings(action="ignore"):  # Pillow's remarks on odd metadata
         for name in [each for each in found.names if each not in dict(found.broken)]:
             try:
-                with opened(found.root, name) as image:
+                with opened(found.root, name, resize) as image:
                     fits = image.size == (width, height) or upright_size(image) == (width, height)
                     if resize is None and not fits:
                         raise UserError(
@@ -189,14 +189,16 @@ def _scan(place: Path, classes: Sequence[str]) -> Scan:
     if not folders:
         raise UserError(f"holds neither class folders nor {_LABELS}\n  {_FORMS}")
     # FashionMNIST has the class T-shirt/top, which no folder can be called.
-    indices = {name.replace("/", "_"): index for index, name in enumerate(classes)}
+    allowed = [name.replace("/", "_") for name in classes]
     # as image_folder.scan names the classes of folders that cannot be printed
-    called = {folder: folder if folder.isprintable() else show(folder) for folder in folders}
-    unknown = [folder for folder in folders if called[folder] not in indices]
+    called = {folder if folder.isprintable() else show(folder): folder for folder in folders}
+    found = counterparts(allowed, list(called))
+    index_of = {called[name]: index for index, name in enumerate(found) if name}
+    unknown = [folder for folder in folders if folder not in index_of]
     if unknown:
         raise UserError(
             f"not classes of the data set: {show(unknown)}\n"
-            f"  expected: class folders with names of {show(list(indices))}"
+            f"  expected: class folders with names of {show(allowed)}"
         )
     names: list[str] = []
     labels: list[int] = []
@@ -206,7 +208,7 @@ def _scan(place: Path, classes: Sequence[str]) -> Scan:
         if not listed:
             raise UserError(f"class folder {show(folder)} holds no image\n  add some, or remove it")
         names += listed
-        labels += [indices[called[folder]]] * len(listed)
+        labels += [index_of[folder]] * len(listed)
     numbers = np.array(labels, np.int64)
     return Scan(str(place), list(classes), names, numbers, 0, "", broken=broken)
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from hiddenmix.config.errors import UserError
+from hiddenmix.data import image_files
 from hiddenmix.data.decoding import decode
 from tests.support.bad_images import POSTSCRIPT, huge_png, png, text_bomb
 from tests.support.image_folders import load, make_folder, pixels, scan
@@ -152,3 +153,20 @@ def test_file_that_vanishes_is_named(root: Path) -> None:
     (root / "test" / "cat" / "0.png").unlink()
     with pytest.raises(UserError, match=r"test/cat/0\.png cannot be read: No such file"):
         decode(found, (3, 10, 10), None)
+
+
+def test_a_jpeg_larger_than_allowed_is_read_where_it_is_resized(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """detectron2 1221: cameras of 100 million pixels; of a JPEG an eighth suffices."""
+    left_red = np.zeros((40, 160, 3), np.uint8)
+    left_red[:, :80, 0], left_red[:, 80:, 2] = 255, 255
+    Image.fromarray(left_red).save(root / "train" / "cat" / "0.jpg", quality=95)
+    (root / "train" / "cat" / "0.png").unlink()
+    whole = load(root, resize=10)
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 40 * 160 - 1)
+    assert "is too large to decode" in refusal(root)
+    assert np.abs(load(root, resize=10).astype(int) - whole).max() <= 2
+    Image.fromarray(left_red).save(root / "train" / "cat" / "0.png")
+    with pytest.raises(UserError, match=r"0\.png is too large to decode"):
+        load(root, resize=10)

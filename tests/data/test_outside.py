@@ -226,6 +226,12 @@ def test_unknown_class_folders_are_named_with_the_classes(folder: Path) -> None:
     assert told(caught.value).endswith("...")
 
 
+def test_class_folders_in_other_letters_are_understood(folder: Path) -> None:
+    expected = open_one(folder).images("").labels.tolist()
+    (folder / "dog").rename(folder / "DOG ")
+    assert sorted(open_one(folder).images("").labels.tolist()) == sorted(expected)
+
+
 def test_class_names_that_no_folder_can_have(tmp_path: Path) -> None:
     """FashionMNIST's T-shirt/top, and what image_folder.scan calls a folder with a line break."""
     save(tmp_path / "T-shirt_top" / "0.png", noise(0, 10, 9, 3))
