@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hiddenmix.config import UserError, show
 from hiddenmix.data.image_files import unreadable
+from hiddenmix.data.strangers import what_it_is
 
 Header = tuple[tuple[int, ...], np.dtype[Any]]
 """An array's shape and type."""
@@ -69,3 +70,14 @@ def npz_headers(place: Path, keys: Sequence[str], expected: str) -> list[Header]
             with archive.open(f"{key}.npy") as file:
                 headers.append(_header(file, archive.getinfo(f"{key}.npy").file_size))
     return headers
+
+
+def npz_damage(place: Path) -> str:
+    """What a file is that is no zip archive: half a sentence."""
+    with place.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(b"PK"):
+        return "is cut short: copy or download it again"
+    if start == b"\x93NUMPY":
+        return "is a single array (.npy)"
+    return what_it_is(place, "an .npz file") or "is no .npz file"

@@ -9,10 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from hiddenmix.config import DatasetConfig, UserError, counted, show
-from hiddenmix.data.array_files import array, npz_headers
+from hiddenmix.data.array_files import array, npz_damage, npz_headers
 from hiddenmix.data.image_files import MIN_SIDE
 from hiddenmix.data.images import Description, Images, check_memory
-from hiddenmix.data.strangers import what_it_is
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
 _OTHER_KEYS = (
@@ -81,20 +80,10 @@ def _place(config: DatasetConfig) -> Path:
         raise UserError(f"dataset.root={show(config.root)} {state}\n  {advice}")
     if not zipfile.is_zipfile(place):
         raise UserError(
-            f"dataset.root={show(config.root)} {_damage(place)}\n  expected: a whole .npz file, as of "
+            f"dataset.root={show(config.root)} {npz_damage(place)}\n  expected: a whole .npz file, as of "
             "numpy.savez(name, x_train=..., y_train=..., x_test=..., y_test=...)"
         )
     return place
-
-
-def _damage(place: Path) -> str:
-    with place.open("rb") as file:
-        start = file.read(6)
-    if start.startswith(b"PK"):
-        return "is cut short: copy or download it again"
-    if start == b"\x93NUMPY":
-        return "is a single array (.npy)"
-    return what_it_is(place, "an .npz file") or "is no .npz file"
 
 
 def image_shape(what: str, size: tuple[int, ...]) -> tuple[int, int, int]:

@@ -54,7 +54,7 @@ class Scan:
     """Class folders of the test set that are called otherwise, by the training set's name."""
 
 
-_File = tuple[str, int, int, int]  # path below root, class, size, mtime in ns
+_File = tuple[str, int, int, int, int]  # path below root, class, size, mtime and ctime in ns
 
 
 def scan(config: DatasetConfig) -> Scan:
@@ -82,9 +82,12 @@ def scan(config: DatasetConfig) -> Scan:
         if not test:
             raise UserError(f"{show(layout.test)}/ holds no image\n  {LAYOUT}")
     digest = hashlib.blake2b(digest_size=16)
-    for name, label, size, time in (*train, *test):
+    # Where unpacking gave all files one time, it tells no versions of them apart; when they were put
+    # there does, but differs in a copy, which could use the cache that came with it.
+    alike = len({time for *_, time, _ in (*train, *test)}) == 1
+    for name, label, size, time, put in (*train, *test):
         # os.fsencode: names need not be valid UTF-8; NUL is in none of them
-        digest.update(os.fsencode(f"{label}\0{name}\0{size}\0{time}\0"))
+        digest.update(os.fsencode(f"{label}\0{name}\0{size}\0{time}\0{put if alike else ''}\0"))
     digest.update(f"{len(train)}".encode() if layout.test is None else b"")
     return Scan(
         root,
@@ -179,7 +182,7 @@ def _list(found: Scan, split: str, classes: list[str], *, optional: bool = False
         if not mine:
             empty.append((start, f": {skipped_text(skipped)}" if skipped else ""))
         found.skipped.update(skipped)
-        listed += [(name, label, size, time) for name, size, time in mine]
+        listed += [(name, label, size, time, put) for name, size, time, put in mine]
     if empty and not optional:
         names = [show(name) for name, _ in empty[:10]] + ["..."] * (len(empty) > 10)
         said = f"class folder {names[0]} holds no image{empty[0][1]}"
@@ -254,8 +257,8 @@ def _key(name: str) -> float:
 
 def files(
     root: str, start: str, skipped: Counter[str], broken: list[tuple[str, str]]
-) -> Iterator[tuple[str, int, int]]:
-    """(path below root, size, mtime in ns) of every image below `start`.
+) -> Iterator[tuple[str, int, int, int]]:
+    """(path below root, size, mtime and ctime in ns) of every image below `start`.
 
     `skipped` gets how many files are no images, `broken` which images cannot be read. Links to folders
     are followed, as torchvision does, but for those that lead back up, to the other classes; each folder
@@ -290,7 +293,7 @@ def files(
                     yield _file(child, entry)
                 except UnreadableError as error:
                     broken.append((child, error.why))
-                    yield child, 0, 0
+                    yield child, 0, 0, 0
             elif is_dangling(entry):
                 skipped["link that leads nowhere"] += 1
             else:
@@ -308,7 +311,7 @@ def _leads_up(link: str, here: str) -> bool:
     return here == target or here.startswith(target.rstrip(os.sep) + os.sep)
 
 
-def _file(name: str, entry: os.DirEntry[str]) -> tuple[str, int, int]:
+def _file(name: str, entry: os.DirEntry[str]) -> tuple[str, int, int, int]:
     if is_dangling(entry):
         annexed = ".git/annex/" in os.readlink(entry.path)  # noqa: PTH115
         hint = ": git annex get brings the file" if annexed else ""
@@ -321,4 +324,4 @@ def _file(name: str, entry: os.DirEntry[str]) -> tuple[str, int, int]:
         raise UnreadableError(name, "is not a regular file")
     if status.st_size == 0:
         raise UnreadableError(name, "is empty (0 bytes)")
-    return name, status.st_size, status.st_mtime_ns
+    return name, status.st_size, status.st_mtime_ns, status.st_ctime_ns

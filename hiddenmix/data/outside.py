@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from hiddenmix.config import ConfigError, UserError, show
-from hiddenmix.data.array_files import array, npy_header, npz_headers
+from hiddenmix.data.array_files import array, npy_header, npz_damage, npz_headers
 from hiddenmix.data.decoding import decode, unreadable_files
 from hiddenmix.data.folder_layout import folders as class_folders
 from hiddenmix.data.image_files import UnreadableError, opened, upright_size
@@ -113,8 +113,8 @@ def open_outside(
             if place.is_file() and zipfile.is_zipfile(place):
                 conditions, read = _npz(place, classes, shape)
             elif not place.is_dir():
-                state = "is no folder and no .npz that can be read"
-                raise UserError(f"{state if place.exists() else 'does not exist'}\n  {_FORMS}")
+                state = "is no folder and no .npz file" if place.exists() else "does not exist"
+                raise UserError(f"{npz_damage(place) if place.is_file() else state}\n  {_FORMS}")
             elif (place / _LABELS).exists():
                 conditions, read = _corruptions(place, classes, shape)
             else:
@@ -204,7 +204,7 @@ def _scan(place: Path, classes: Sequence[str]) -> Scan:
     labels: list[int] = []
     broken: list[tuple[str, str]] = []
     for folder in folders:
-        listed = sorted(name for name, _, _ in files(str(place), folder, Counter(), broken))
+        listed = sorted(name for name, *_ in files(str(place), folder, Counter(), broken))
         if not listed:
             raise UserError(f"class folder {show(folder)} holds no image\n  add some, or remove it")
         names += listed

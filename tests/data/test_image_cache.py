@@ -99,6 +99,23 @@ def test_any_change_of_the_folder_is_noticed(root: Path) -> None:
     assert load(root)[1]
 
 
+def test_files_replaced_under_one_time_for_all_are_noticed(root: Path) -> None:
+    """Archives made to be reproducible, and images of containers, give every file the same time."""
+    paths = sorted(root.rglob("*.png"))
+    for number, path in enumerate(paths):
+        Image.fromarray(pixels(number)).save(path.with_suffix(".bmp"))
+        path.unlink()
+        os.utime(path.with_suffix(".bmp"), ns=(1, 1))
+    load(root)
+    assert not load(root)[1]
+    first = paths[0].with_suffix(".bmp")
+    Image.fromarray(pixels(70)).save(first)  # of the same size in bytes
+    os.utime(first, ns=(1, 1))
+    images, decoded = load(root)
+    assert decoded
+    assert (images == pixels(70).transpose(2, 0, 1)).all((1, 2, 3)).sum() == 1
+
+
 def test_cut_or_flipped_cache_is_rebuilt(root: Path) -> None:
     load(root)
     path = root / ".hiddenmix" / NAME

@@ -113,8 +113,12 @@ def test_neither_folder_nor_npz(tmp_path: Path) -> None:
     (tmp_path / "words.npz").write_text("words")
     np.save(tmp_path / "lone.npy", LABELS)
     os.mkfifo(tmp_path / "pipe")
-    for name in ("words.npz", "lone.npy", "pipe"):
-        assert refusal(tmp_path / name).startswith("is no folder and no .npz that can be read\n")
+    for name, says in (
+        ("words.npz", "is not an .npz file but text: words\n"),
+        ("lone.npy", "is a single array (.npy)\n"),
+        ("pipe", "is no folder and no .npz file\n"),
+    ):
+        assert refusal(tmp_path / name).startswith(says)
 
 
 def test_folder_of_none_of_the_forms(tmp_path: Path) -> None:
@@ -408,7 +412,7 @@ def test_damaged_npz_is_named_when_opened_or_read(npz: Path) -> None:
     npz.write_bytes(content)
     assert refusal(npz).startswith("set.npz cannot be read: ")
     npz.write_bytes(content[:-100])
-    assert refusal(npz).startswith("is no folder and no .npz that can be read\n")
+    assert refusal(npz).startswith("is cut short: copy or download it again\n")
 
 
 def test_npz_that_changed_after_it_was_opened(npz: Path) -> None:

@@ -123,6 +123,11 @@ def test_evaluate_says_how_to_name_the_place_of_moved_data(
     assert evaluate.main(["outputs/default"]) == 2
     said = capsys.readouterr().out
     assert "refused: its data are no longer at photos: add --dataset-root" in said
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main(["outputs/default", "dataset.root=renamed"])
+    assert capsys.readouterr().err.endswith(
+        "is a key of train\n  here it is --dataset-root FOLDER\n"
+    )
     assert evaluate.main(["outputs/default", "--dataset-root", "renamed", "--images", "4"]) == 0
 
 
