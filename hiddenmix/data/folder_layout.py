@@ -191,7 +191,7 @@ def _advice(root: str, there: list[str], train: str | None, test: str | None) ->
             break
         deeper = str(Path(deeper) / at[0])
         at = folders(deeper)
-    whole = [name for name in at if _train_folder(folders(f"{deeper}{os.sep}{name}"))]
+    whole = [name for name in at if _train_folder(_within(f"{deeper}{os.sep}{name}"))]
     if whole:
         more = f", or another of the {len(at):,} folders there" if len(at) > 1 else ""
         return f"set {typed('dataset.root', str(Path(deeper) / whole[0]))}{more}"
@@ -202,6 +202,14 @@ def _advice(root: str, there: list[str], train: str | None, test: str | None) ->
         start = f"set {typed('dataset.root', deeper)} and" if deeper != root else "add"
         return f"{start} {_FIFTH}"
     return LAYOUT
+
+
+def _within(place: str) -> list[str]:
+    """The folders in a folder, none where it may not be read."""
+    try:
+        return folders(place)
+    except UserError:
+        return []
 
 
 def _unless(key: str, name: str) -> str:

@@ -65,9 +65,11 @@ def _absent(found: Scan) -> list[str]:
 
 def _masks(found: Scan) -> list[str]:
     """Segmentation masks beside their images, which would be trained on as images of the class."""
-    stems = {name: os.path.splitext(name)[0] for name in found.names}  # noqa: PTH122 - as text
-    whole = {*stems.values()}
-    masks = [name for name, stem in stems.items() if _MASK.sub("", stem) in whole - {stem}]
+    stems = [os.path.splitext(name)[0] for name in found.names]  # noqa: PTH122 - as text
+    whole = {*stems}
+    bases = [_MASK.sub("", stem) for stem in stems]
+    alone = [base == stem or base not in whole for base, stem in zip(bases, stems, strict=True)]
+    masks = [name for name, other in zip(found.names, alone, strict=True) if not other]
     if not masks:
         return []
     return [

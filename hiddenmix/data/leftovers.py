@@ -28,7 +28,10 @@ _CONFLICT = re.compile(
     re.IGNORECASE,
 )
 
-NOT_HERE = (".icloud", ".nextcloud", ".owncloud", ".part", ".partial", ".crdownload", ".opdownload")
+NOT_HERE = (
+    *(".icloud", ".nextcloud", ".owncloud", ".part", ".partial", ".crdownload", ".opdownload"),
+    *(".download", ".filepart", ".aria2", ".!qb", ".!ut"),
+)
 """What a cloud's placeholders and unfinished downloads end with."""
 
 
@@ -48,7 +51,7 @@ def is_leftover(name: str, *, folder: bool) -> bool:
 def is_conflict(name: str) -> bool:
     """Whether synchronisation kept this file beside the one of which it is another version (Syncthing,
     Dropbox, Nextcloud, Seafile)."""
-    return _CONFLICT.search(name) is not None
+    return "onflict" in name and _CONFLICT.search(name) is not None  # the first half is fast
 
 
 def kind(name: str, *, folder: bool) -> str:
