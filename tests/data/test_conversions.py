@@ -119,6 +119,14 @@ def test_damaged_metadata_leave_the_pixels_as_they_are(root: Path, exif: bytes) 
     assert kinds == {}
 
 
+def test_a_raster_of_suns_gives_its_colours(root: Path) -> None:
+    """Pillow reads it and does not write it: a header of eight numbers, then blue, green, red."""
+    numbers = (0x59A66A95, 10, 10, 24, 300, 1, 0, 0)
+    header = b"".join(number.to_bytes(4, "big") for number in numbers)
+    decoded, _ = read_one(root, "0.ras", header + pixels(3)[:, :, ::-1].tobytes())
+    np.testing.assert_array_equal(decoded.transpose(1, 2, 0), pixels(3))
+
+
 # what loses something
 
 

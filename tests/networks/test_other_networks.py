@@ -65,6 +65,34 @@ def test_regnets_are_built_and_listed() -> None:
     ]
 
 
+LOOKS = {
+    "a number of them": "self.conv.weight.detach().std().item()",
+    "all as numbers": "self.conv.weight.tolist()",
+    "as an array": "self.conv.weight.data.copy_(torch.from_numpy(2 * self.conv.weight.detach().numpy()))",
+    "whether one is positive": "1 if (self.conv.weight > 0).any() else 0",
+    "copied by name": "self.load_state_dict({k: v.clone() for k, v in self.state_dict().items()})",
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_networks_that_look_at_their_values_as_they_are_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "looking_net.py").write_text(
+        "import torch\nfrom torch import nn\nclass Net(nn.Module):\n"
+        "    def __init__(self, classes):\n        super().__init__()\n"
+        "        self.conv, self.act = nn.Conv2d(3, 4, 3), nn.ReLU()\n"
+        f"        {LOOKS[look]}\n        self.head = nn.Linear(4, classes)\n"
+        "    def forward(self, x): return self.head(self.act(self.conv(x)).mean((2, 3)))\n"
+    )
+    monkeypatch.delitem(sys.modules, "looking_net", raising=False)
+    importlib.invalidate_caches()
+    config = ImportConfig(target="looking_net.Net")
+    assert made(config)(torch.randn(2, 3, 8, 8)).shape == (2, 10)
+    assert [layer.name for layer in stages(layers_of(config, (3, 8, 8), 10))] == ["act"]
+
+
 @pytest.mark.parametrize(
     ("arch", "arguments", "expected"),
     [
