@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from hiddenmix.config import UserError, show
+from hiddenmix.config import UserError, counted, show
 from hiddenmix.data.image_files import EXTENSIONS, unreadable
 from hiddenmix.data.leftovers import is_leftover
 
@@ -49,8 +49,9 @@ def find(root: str, train: str | None, test: str | None, held_out: bool) -> Layo
     said = f"holds {show([f'{name}/' for name in there])}" if there else "holds no folders"
     if not there and (count := _images(root)):
         raise UserError(
-            f"dataset.root={show(root)} has no folder {show(lacking[0])}/, it holds {count:,} images and "
-            f"no folders\n  put them into a folder for each class, and add {_FIFTH}"
+            f"dataset.root={show(root)} has no folder {show(lacking[0])}/, it holds "
+            f"{counted(count, 'image')} and no folders\n"
+            f"  put them into a folder for each class, and add {_FIFTH}"
         )
     if not there and (archives := _archives(root)):
         raise UserError(
@@ -98,14 +99,14 @@ def too_few_classes(root: str, layout: Layout, classes: list[str]) -> UserError:
             return UserError(f"{show(place)}/ holds {said}, which holds folders\n  add {keys}")
     else:
         count = _images(place)
-        said = f"{count:,} images and no class folders" if count else "no class folders"
+        said = f"{counted(count, 'image')} and no class folders" if count else "no class folders"
     return UserError(f"{show(place)}/ holds {said}\n  {LAYOUT}")
 
 
 def no_class_folders(root: str, layout: Layout) -> UserError:
     """The error for a test folder whose images are in no class folders, as contests have them."""
     count = _images(f"{root}{os.sep}{layout.test}")
-    said = f"{count:,} images without classes" if count else "no class folders"
+    said = f"{counted(count, 'image')} without classes" if count else "no class folders"
     train = typed("dataset.train", layout.train)
     return UserError(f"{show(layout.test)}/ holds {said}\n  add {train} {_FIFTH}")
 

@@ -60,7 +60,7 @@ def _absent(found: Scan) -> list[str]:
     if not count:
         return []
     endings = ", ".join(ending for ending in NOT_HERE if found.skipped[ending])
-    return [f"warning: {count:,} files are not on this machine, or not wholly ({endings})"]
+    return [f"warning: {counted(count, 'file')} not on this machine, or not wholly ({endings})"]
 
 
 def _masks(found: Scan) -> list[str]:
@@ -73,6 +73,6 @@ def _masks(found: Scan) -> list[str]:
     if not masks:
         return []
     return [
-        f"warning: {len(masks):,} files are named as masks of others, and are taken as images: "
+        f"warning: {counted(len(masks), 'file')} named as masks of others, and taken as images: "
         f"{show(masks[0])}, ...; move them away if they are masks"
     ]

@@ -107,7 +107,7 @@ def test_images_that_are_not_here_are_warned_of(root: Path) -> None:
         (folder / name).write_bytes(b"")
     whole = read(DatasetConfig(name="image_folder", root=str(root)))
     assert whole.remarks == (
-        "warning: 4 files are not on this machine, or not wholly "
+        "warning: 4 files not on this machine, or not wholly "
         "(.icloud, .nextcloud, .part, .crdownload)",
     )
     assert whole.skipped.startswith("4 files skipped (1 .crdownload, 1 .icloud")
@@ -128,7 +128,7 @@ def test_what_annotation_tools_leave_is_skipped_or_said(root: Path) -> None:
     assert len(whole.train.labels) == 10 + 1 + 3
     assert whole.skipped == "2 files skipped (1 .json, 1 folder of labelme)"
     assert whole.remarks == (
-        "warning: 2 files are named as masks of others, and are taken as images: "
+        "warning: 2 files named as masks of others, and taken as images: "
         "train/cat/1_mask.png, ...; move them away if they are masks",
     )
 
