@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hiddenmix.config import UserError, show
-from hiddenmix.terminal import VERSION, guarded
+from hiddenmix.terminal import VERSION, Parser, guarded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code, 2 for a user's mistake."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m hiddenmix.evaluate",
         description="Measure the finished cells of a study on shifted, adversarial and outside test "
         "images, or with --distance how far mixing at a layer is from mixing images; what is measured "

@@ -19,7 +19,7 @@ from hiddenmix.config import (
     register,
     show,
 )
-from hiddenmix.terminal import as_hydra_reads, quoted_text, told_or_run
+from hiddenmix.terminal import as_flags, as_hydra_reads, quoted_text, told_or_run, unknown_flag
 
 USAGE = """usage: python -m hiddenmix.layers [--all] [--json] [--config-dir DIR]
        [model=...] [dataset=...] [key=value ...]
@@ -39,20 +39,24 @@ alone. The last line is the sweep over them, for `python -m hiddenmix.train -m`.
   --config-dir DIR (-cd DIR)   a folder with your own files, such as DIR/model/mine.yaml for model=mine"""
 
 
+FLAGS = ("--all", "--json")
+"""Those without a value."""
+
+
 def main() -> int:
     """The command line; returns the exit code, 2 for a user's mistake."""
     return told_or_run(USAGE, _run)
 
 
 def _run() -> int:
-    folder, arguments = _config_dir(sys.argv[1:])
+    folder, arguments = _config_dir(as_flags(sys.argv[1:]))
     flags = {each for each in arguments if each.startswith("-")}
-    if unknown := sorted(flags - {"--all", "--json"}):
-        raise UserError(
-            f"{show(unknown[0])} is no flag of layers\n"
-            "  allowed: --all, --json, --config-dir, --help"
-        )
-    overrides = as_hydra_reads([each for each in arguments if each not in flags])
+    for number, each in enumerate(arguments):
+        name, _, value = each.partition("=")
+        if name.startswith("-") and each not in FLAGS:
+            value = value or "".join(arguments[number + 1 : number + 2])
+            raise unknown_flag(name, value, "layers", (*FLAGS, "--config-dir", "--help"))
+    overrides = as_hydra_reads([each for each in arguments if each not in flags], "layers")
     if folder is not None:
         overrides.append(f"hydra.searchpath=[{quoted_text(f'file://{folder.absolute()}')}]")
     register()

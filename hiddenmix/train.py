@@ -33,7 +33,7 @@ from hiddenmix.config import (
     show,
 )
 from hiddenmix.system import Interrupts, start_server, stop_server
-from hiddenmix.terminal import VERSION, as_hydra_reads, clean, guarded, prepare
+from hiddenmix.terminal import VERSION, as_hydra_reads, clean, given_twice, guarded, prepare
 from hydra_plugins._hiddenmix_sweep import Made, begin, under_way
 
 
@@ -87,6 +87,13 @@ def _check(configs: list[Config]) -> None:
 
     check_requests(configs)
     load_data(configs)
+    _note_twice()
+
+
+def _note_twice() -> None:
+    """Say which of two values of a key is taken, once the command is known to run."""
+    for line in given_twice(given()):
+        sys.stderr.write(f"note: {line}\n")
 
 
 def _load_torch() -> None:
@@ -110,6 +117,7 @@ def check_jobs(configs: list[Config]) -> None:
     from hiddenmix.study import check_elsewhere
 
     check_elsewhere(configs)
+    _note_twice()
 
 
 def run_job(config: DictConfig, command: Sequence[str]) -> int:
@@ -192,10 +200,11 @@ def _completed_line() -> list[str]:
 
 
 def _check_flags() -> None:
-    """Refuse an unknown `--flag` in two lines, where Hydra's own parser prints a page."""
+    """Refuse what is wrong with a `--flag` in two lines, where Hydra's own parser prints a page."""
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
+        message = message.removeprefix("argument ")
         raise UserError(f"{show(message)}\n  see python -m hiddenmix.train --hydra-help")
 
     parser.error = refuse  # type: ignore[method-assign]
@@ -216,9 +225,10 @@ def main() -> None:
             print(VERSION)  # noqa: T201
             return 0
         _check_text()
-        _check_flags()
         os.environ[COMMAND] = shlex.join(sys.argv[1:])
-        sys.argv[1:] = [*_completed_line(), *as_hydra_reads(sys.argv[1:])]
+        sys.argv[1:] = as_hydra_reads(sys.argv[1:])
+        _check_flags()
+        sys.argv[1:1] = _completed_line()
         failure: Exception | None = None
         try:
             task(None)  # Hydra's decorator takes the configuration from argv
@@ -231,6 +241,12 @@ def main() -> None:
                 raise
             failure = error
         sweep = under_way()
+        if sweep.made is not None and not sweep.launched and failure is None:
+            sweep.made.remove()
+            raise UserError(
+                "nothing to train: a glob(...) of the command finds no file\n"
+                "  allowed: names of files of conf/, such as optimizer=glob(*)"
+            )
         return sweep.code if sweep.chosen is None else _end_elsewhere(failure)
 
     code: Any = 1

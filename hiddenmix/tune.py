@@ -2,9 +2,17 @@
 
 import re
 import sys
+from difflib import get_close_matches
 
 from hiddenmix.config import UserError, read_space, show, without_log
-from hiddenmix.terminal import as_hydra_reads, told_or_run
+from hiddenmix.terminal import (
+    as_flags,
+    as_hydra_reads,
+    given_twice,
+    plain,
+    told_or_run,
+    unknown_flag,
+)
 
 USAGE = """usage: python -m hiddenmix.tune [trials=20] [final_repeats=6] [key=value ...] [key=a,b ...]
 
@@ -43,21 +51,41 @@ def main() -> int:
 
 def _run() -> int:
     own, rest = dict(_OWN), []
-    for argument in sys.argv[1:]:
+    arguments = as_flags(sys.argv[1:])
+    for number, argument in enumerate(arguments):
         key, equals, value = argument.partition("=")
+        key = plain(key)
         if argument.startswith("-"):
-            raise UserError(f"{show(argument)} is no flag of tune\n  allowed: --help, --version")
+            raise _refused_flag(key, value or "".join(arguments[number + 1 : number + 2]))
         if key in own and equals:
+            value = plain(value).replace("_", "")
+            if re.fullmatch(r"\d+\.0*|\d(\.\d+)?[eE]\+?\d", value):  # 20.0, 1e2
+                value = f"{float(value):g}"
             if not re.fullmatch(r"[1-9]\d{0,4}", value):
                 raise UserError(f"{key}={show(value)} is not allowed\n  allowed: 1 to 99999")
             own[key] = int(value)
+        elif meant := get_close_matches(re.sub("^(n|num)_", "", key), _OWN, 1, 0.8):
+            raise UserError(
+                f"{show(argument)} is no key of tune\n  write {meant[0]}={show(value or '<n>')}"
+            )
         else:
             rest.append(argument)
     # Commas are several values here, as in a sweep.
-    fixed, space = read_space(as_hydra_reads(["-m", *without_log(rest)])[1:])
+    fixed, space = read_space(as_hydra_reads(["-m", *without_log(rest)], "tune")[1:])
+    for line in given_twice(rest):
+        sys.stderr.write(f"note: {line}\n")
     from hiddenmix.study import Request, tune  # loads torch
 
     return tune(Request(fixed, space, own["trials"], own["final_repeats"]), sys.argv[1:])
+
+
+def _refused_flag(flag: str, value: str) -> UserError:
+    own = flag.lstrip("-").replace("-", "_").removeprefix("n_")
+    if own in _OWN:
+        return UserError(f"{show(flag)} is no flag of tune\n  write {own}={show(value or '<n>')}")
+    if flag in ("-m", "--multirun"):
+        return UserError(f"{show(flag)} is no flag of tune\n  leave it away: a,b is searched")
+    return unknown_flag(flag, value, "tune", ("--help", "--version"))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,9 @@ class Sweep:
     made: Made | None = None
     """Set when the sweep begins."""
 
+    launched: int = 0
+    """How many jobs Hydra made of the command."""
+
     code: int = 0
     """The highest exit code of a batch or a job."""
 

@@ -51,6 +51,9 @@ class Elsewhere(Launcher):
         def compose(overrides: list[str]) -> DictConfig:
             return self._context.config_loader.load_sweep_config(self._config, overrides)
 
+        self._sweep.launched += len(job_overrides)
+        if not job_overrides:
+            return []
         jobs = expand_jobs([list(each) for each in job_overrides], self._config, compose)
         check_jobs(compose_jobs(jobs, compose))
         first = max(initial_job_idx, len(self._sweep.jobs))

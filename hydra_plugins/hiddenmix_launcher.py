@@ -47,6 +47,9 @@ class HiddenmixLauncher(Launcher):
         def compose(overrides: list[str]) -> DictConfig:
             return self._context.config_loader.load_sweep_config(self._config, overrides)
 
+        under_way().launched += len(job_overrides)
+        if not job_overrides:
+            return []
         asked = [list(each) for each in job_overrides]
         configs = compose_jobs(expand_jobs(asked, self._config, compose), compose)
         returns = [JobReturn(overrides=each, status=JobStatus.COMPLETED) for each in asked]

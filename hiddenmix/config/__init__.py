@@ -1,6 +1,6 @@
 """Typed configuration: schema, checks, Hydra in and plain dataclasses out. Imports no torch."""
 
-from hiddenmix.config.checks import allowed, check, choices
+from hiddenmix.config.checks import allowed, check, choices, takes_list, takes_number
 from hiddenmix.config.composition import GROUPS, config_folder, from_hydra, from_plain, register
 from hiddenmix.config.errors import ConfigError, UserError, counted, show
 from hiddenmix.config.files import source_digest, with_digests
@@ -78,6 +78,8 @@ __all__ = [
     "seeds",
     "show",
     "source_digest",
+    "takes_list",
+    "takes_number",
     "trackers",
     "with_digests",
     "without_log",

@@ -1,7 +1,9 @@
 """Which values a configuration may hold: refused by name before any data is loaded. Imports no torch."""
 
+import os
 import re
-from typing import Any
+import unicodedata
+from typing import Any, get_type_hints
 
 from hiddenmix.config.errors import ConfigError, show
 from hiddenmix.config.modes import MODES, MOST_IMAGES, is_mode
@@ -12,6 +14,7 @@ from hiddenmix.config.schema import (
     AdamConfig,
     CnnConfig,
     Config,
+    DatasetConfig,
     ImportConfig,
     SgdConfig,
     layers,
@@ -89,7 +92,26 @@ _WHOLE = (
 _AUTO = ("repeats", "workers")
 """Numbers that may be `auto` instead."""
 
+_OPTIONAL = (
+    *("evaluate_every", "evaluation_images"),
+    *("dataset.train_size", "dataset.test_fraction"),
+)
+"""Numbers that may be `null`."""
+
 _LISTS = ("model.channels", "optimizer.milestones", "optimizer.betas")
+
+_SWITCHES = tuple(
+    prefix + key
+    for prefix, kinds in (
+        ("", (Config,)),
+        ("dataset.", (DatasetConfig,)),
+        ("model.", MODELS),
+        ("optimizer.", (SgdConfig, AdamConfig)),
+    )
+    for kind in kinds
+    for key, hint in get_type_hints(kind).items()
+    if hint in (bool, bool | None)
+)
 
 
 def choices(key: str) -> tuple[str, ...]:
@@ -105,6 +127,7 @@ def allowed(key: str) -> str:
         low, high, inclusive = _RANGES[key]
         kind = "whole number" if key in _WHOLE else "number"
         text = f"a {kind} {'from' if inclusive else 'above'} {low:g} to {high:.10g}"
+        text += ", or null" if key in _OPTIONAL else ""
         return f"auto, or {text}" if key in _AUTO else text
     return {
         "mode": f"{', '.join(MODES)}, or a whole number of images from 2 to {MOST_IMAGES}",
@@ -115,7 +138,18 @@ def allowed(key: str) -> str:
         "tracker": f"{', '.join(TRACKERS)}, a list such as [tensorboard,mlflow], or [] for none",
         "study": "a name of at most 100 letters, digits, '.', '_', '-' that starts with a letter "
         "or digit",
+        **dict.fromkeys(_SWITCHES, "true, false"),
     }.get(key, "a value of the right type; see --help")
+
+
+def takes_list(key: str) -> bool:
+    """Whether one value of `key` may be a list."""
+    return key in (*_LISTS, "layer", "tracker", "dataset.resize")
+
+
+def takes_number(key: str) -> bool:
+    """Whether a value of `key` is a number."""
+    return key in _RANGES and key not in _LISTS
 
 
 def _value(config: Config, key: str) -> Any:
@@ -160,7 +194,7 @@ def check(config: Config) -> None:
         raise ConfigError("tracker", config.tracker, allowed("tracker"))
     if not re.fullmatch(r"auto|cpu|[a-z][a-z0-9]*(:\d{1,3})?", config.device):
         raise ConfigError("device", config.device, allowed("device"))
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", config.study):
+    if not _is_name(config.study):
         raise ConfigError("study", config.study, allowed("study"))
     if config.repeats == "auto" and not config.baseline:
         raise ConfigError("baseline", False, "true with repeats=auto")
@@ -177,6 +211,14 @@ def check(config: Config) -> None:
             raise ConfigError(key, text, "a text of 1 to 4096 characters without NUL")
     _check_layer(config)
     _check_groups(config)
+
+
+def _is_name(text: str) -> bool:
+    """Whether `text` is a folder's name of letters of any script, which no path hides in."""
+    marks = ("Mn", "Mc")
+    fits = all(s.isalnum() or s in "._-" or unicodedata.category(s) in marks for s in text)
+    short = len(text) <= 100 and len(os.fsencode(text)) <= 240
+    return bool(text) and text[0].isalnum() and fits and short
 
 
 def _check_resize(resize: Any) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
 
-from hiddenmix.config.checks import check
-from hiddenmix.config.errors import UserError, show
+from hiddenmix.config.checks import allowed, check
+from hiddenmix.config.errors import ConfigError, UserError, show
 from hiddenmix.config.schema import DATASETS, MODELS, AdamConfig, Config, DatasetConfig, SgdConfig
 
 GROUPS: dict[str, tuple[type[Any], ...]] = {
@@ -72,6 +72,8 @@ def _refuse_other_keys(composed: DictConfig) -> None:
                     f"{name}{show(key)} is no key of the configuration\n  allowed: {text}"
                 )
         for key in known:
+            if OmegaConf.is_missing(node, key):
+                raise ConfigError(f"{name}{key}", "???", allowed(f"{name}{key}"))
             if key not in node:
                 raise UserError(f"~{name}{key} is not allowed\n  allowed: {name}{key}=<value>")
 

@@ -73,6 +73,9 @@ def check_meaning(configs: Sequence[Config]) -> None:
         is_set = [value for value in values if value != default]
         if is_set and not any(means(config) for config in configs):
             raise ConfigError(key, is_set[0], text)
+    most = [each.max_repeats for each in configs if each.max_repeats != Config().max_repeats]
+    if most and not any(each.repeats == "auto" for each in configs):
+        raise ConfigError("max_repeats", most[0], "only with repeats=auto; add that")
     for config in configs:
         dataset = config.dataset
         if dataset.name == _ARRAYS and dataset.root is None:

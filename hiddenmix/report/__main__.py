@@ -25,12 +25,12 @@ from hiddenmix.report.terminal_table import (
 )
 from hiddenmix.report.verdict import asked
 from hiddenmix.report.writing import with_results, write
-from hiddenmix.terminal import VERSION, clean, guarded, make_console
+from hiddenmix.terminal import VERSION, Parser, clean, guarded, make_console
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code, 2 for a user's mistake."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m hiddenmix.report",
         description="From a study's results: report/report.md with its figures and verdict.json, "
         "summary.csv and cells.csv. From several studies: report.md with a forest plot, verdicts.csv and "

@@ -24,7 +24,7 @@ from hiddenmix.report.fields import (
     read_text,
     reason,
 )
-from hiddenmix.terminal import clean
+from hiddenmix.terminal import clean, study_folder
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,12 @@ def read_study(folder: Path) -> Study:
     cells_folder = folder / "cells"
     try:
         if not folder.is_dir():
-            raise UserError(f"{show(folder)} is not a folder\n  expected: outputs/<study>")
+            raise UserError(
+                f"{show(folder)} is not a folder{study_folder(folder)}\n  expected: outputs/<study>"
+            )
         if not cells_folder.is_dir():
             raise UserError(
-                f"{show(folder)} is no study: it holds no folder cells/\n"
+                f"{show(folder)} is no study: it holds no folder cells/{study_folder(folder)}\n"
                 "  expected: outputs/<study>, as python -m hiddenmix.train writes it"
             )
         folders = sorted(path for path in cells_folder.iterdir() if path.is_dir())

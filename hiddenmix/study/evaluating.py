@@ -23,7 +23,7 @@ from hiddenmix.study.measuring import (
 )
 from hiddenmix.study.store import Cell, check_study, read_study, study_locked
 from hiddenmix.system import Interrupts
-from hiddenmix.terminal import clean, make_console
+from hiddenmix.terminal import clean, make_console, study_folder
 
 _PATIENCE = 60
 """Seconds that are waited for a cell which another process holds."""
@@ -169,7 +169,10 @@ def _mixed_layers(cells: Sequence[tuple[Cell, dict[str, Any]]]) -> dict[str, set
 def _finished(folder: Path, say: Callable[[str], None]) -> Iterator[tuple[Cell, dict[str, Any]]]:
     """The finished cells and their results; `say` is told of those that cannot be used."""
     if not (folder / "cells").is_dir():
-        raise UserError(f"{show(folder)} is no study\n  expected: outputs/<study>, with cells/")
+        raise UserError(
+            f"{show(folder)} is no study{study_folder(folder)}\n"
+            "  expected: outputs/<study>, with cells/"
+        )
     read_study(folder)
     for result in sorted((folder / "cells").glob("*/result.json")):
         content = Cell.read(result)

@@ -2,33 +2,24 @@
 
 import logging
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import fields
 from importlib import metadata
-from itertools import chain
 from traceback import walk_tb
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from hiddenmix.config import GROUPS, Config, UserError, allowed, show
+from hiddenmix.config import UserError, show
 from hiddenmix.system import keep_freed_memory
-from hiddenmix.terminal.arguments import nearest
+from hiddenmix.terminal.explaining import explain
 from hiddenmix.terminal.streams import write_any_text
 
 VERSION = f"hiddenmix {metadata.version('hiddenmix')}"
 """What `--version` of every command prints."""
 
 _CONFIGURATION = ("hydra", "omegaconf", "antlr4", "yaml")
-
-_PACKAGES = {
-    **dict.fromkeys(("submitit_slurm", "submitit_local"), "slurm"),
-    **{"joblib": "joblib", "ray": "ray", "ray_aws": "ray"},
-}
-"""The extra that each launcher of another engine is in."""
 
 USER_MISTAKE = 2
 """Exit code of a command that was refused."""
@@ -117,58 +108,3 @@ def _of_configuration(error: BaseException) -> bool:
     packages = [str(room).split(".", maxsplit=1)[0] for room in rooms]
     known = [name for name in packages if name in _CONFIGURATION or name == "hiddenmix"]
     return bool(known) and known[-1] != "hiddenmix"
-
-
-def explain(error: BaseException) -> str:
-    """A Hydra or OmegaConf error in at most two lines: the key, the value and what is allowed."""
-    text = "\n".join(str(each) for each in (error, error.__cause__) if each is not None)
-    if found := re.search(r"Could not find '([^']+)/([^'/]*)'", text):
-        group, name = found.groups()
-        if group == "hydra/launcher" and name in _PACKAGES:
-            extra = _PACKAGES[name]
-            return (
-                f"hydra/launcher={show(name)} needs a package that is not installed\n"
-                f"  pip install 'hiddenmix[{extra}]'"
-            )
-        options = re.search(rf"Available options in '{re.escape(group)}':\n((?:\t.*\n?)*)", text)
-        names = ", ".join(options.group(1).split()) if options else "see --help"
-        return f"{group}={show(name)} is not allowed\n  allowed: {names}"
-    if "does not support sweep type" in text:
-        return (
-            "interval(...) is a range without an end to its values\n"
-            "  allowed in a sweep: values with commas, range(...), choice(...), glob(...)"
-        )
-    if found := re.search(r"Ambiguous value for argument '([^=]+)=(.*)'", text):
-        key, values = found.groups()
-        return (
-            f"{show(key)}={show(values)} is more than one value\n"
-            f"  add -m to train each of them; one list is written {show(key)}=[{show(values)}]"
-        )
-    key = _key(text)
-    wrong = r"could not be converted|not a|Incompatible value|Cannot convert|not Optional"
-    if key and re.search(wrong, text):
-        value = re.search(rf"Value '(.*?)' of type|merging override {re.escape(key)}=(.*)", text)
-        shown = show(value.group(1) or value.group(2)) if value else "that value"
-        plain = re.sub(r"\[\d+\]", "", key)  # model.channels[0]
-        return f"{key}={shown} is not allowed\n  allowed: {allowed(plain)}"
-    if key and re.search(r"not in|Could not override|is not in struct|Key '", text):
-        known = ", ".join(_keys(key, text))
-        return f"{show(key)} is no key of the configuration{nearest(key)}\n  allowed: {known}"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return show(lines[0])[:300] + "\n  see python -m hiddenmix.train --help"
-
-
-def _key(text: str) -> str | None:
-    for pattern in (r"full_key: (\S+)", r"Could not override '([^']+)'", r"Key '([^']+)'"):
-        if found := re.search(pattern, text):
-            return found.group(1)
-    return None
-
-
-def _keys(key: str, text: str) -> list[str]:
-    """The keys beside `key`: those of its group's class, which the error's `text` names."""
-    group = key.split(".", maxsplit=1)[0]
-    for node in chain.from_iterable(GROUPS.values()):
-        if "." in key and re.search(rf"\b{node.__name__}\b", text):
-            return [f"{group}.{field.name}" for field in fields(node)]
-    return [field.name for field in fields(Config)]

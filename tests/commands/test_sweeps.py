@@ -142,3 +142,17 @@ def test_failed_networks_of_a_sweep_are_its_exit_code(
     assert "2 of 2 networks failed" in ended.output
     # Of the next command in this process nothing is left.
     assert run(*FAST).code == 0
+
+
+def test_a_sweep_that_finds_nothing_is_no_success(run: Command, tmp_path: Path) -> None:
+    ended = run("-m", "optimizer=glob(nope*)", *FAST)
+    assert ended.code == 2
+    assert "nothing to train" in ended.errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flags_between_overrides_and_two_values_of_a_key(run: Command, tmp_path: Path) -> None:
+    ended = run(*FAST, "-m", "layer=conv1", "layer=conv2,conv3", "alpha=1.0")
+    assert ended.code == 0, ended.errors
+    assert settings(tmp_path) == {"conv2-siamese-a1-s0", "conv3-siamese-a1-s0"}
+    assert "note: layer is given twice: conv2,conv3 is taken, conv1 is not" in ended.errors

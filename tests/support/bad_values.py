@@ -51,7 +51,8 @@ def _value(argument: str, says: str, *more: str, name: str = "") -> Bad:
 
 
 _NUMBER = r"=\S+ is not allowed\n  allowed: a (whole )?number"
-_UNKNOWN = r"is no key of the configuration(; did you mean \S+\?)?\n  allowed: "
+_UNKNOWN = r"is no key of the configuration\n  allowed: "
+_NEAR = r"is no key of the configuration; did you mean {0}\?\n  write {0}=<value>"
 
 VALUES = [
     # the setting
@@ -97,7 +98,7 @@ VALUES = [
     ),
     _value("repeats=2", "seed \\+ repeats", "seed=4294967295", name="repeats beyond the seeds"),
     _value("epochs=0", "epochs" + _NUMBER),
-    _value("epochs=1e9", "epochs=1e9 is not allowed"),
+    _value("epochs=1e9", "epochs=1000000000 is not allowed"),
     _value("batch_size=0", "batch_size" + _NUMBER),
     _value("batch_size=1", "batch_size" + _NUMBER),
     _value("batch_size=1438", "allowed: 2 to 1437 training images; set for example batch_size=179"),
@@ -183,14 +184,39 @@ VALUES = [
     _value("optimizer.lr=nan", "optimizer.lr" + _NUMBER),
     _value("optimizer.momentum=1", "optimizer.momentum" + _NUMBER),
     _value("optimizer.momentum=0", "optimizer.nesterov=true is not allowed"),
-    _value("optimizer.momentum=0.5", _UNKNOWN + "optimizer.name", "optimizer=adam", name="adam"),
+    _value("optimizer.momentum=0.5", "add optimizer=sgd, whose", "optimizer=adam", name="adam"),
+    _value("optimizer.betas=[0.9,0.99]", "add optimizer=adam, whose files have optimizer.betas"),
+    _value("optimizer.learning_rate=0.1", _NEAR.format("optimizer.lr")),
+    _value("model.arch=resnet18", r"add model=torchvision\|timm, whose files have model.arch"),
+    _value("model=resnet18", "chosen with model=torchvision model.arch=resnet18"),
+    _value("model=torchvision/resnet18", "chosen with model=torchvision model.arch=resnet18"),
+    _value("dataset=CIFAR10", r"did you mean cifar10\?"),
+    _value("max_repeats=20", "only with repeats=auto; add that"),
     _value("optimizer.betas=[0.9]", "two numbers", "optimizer=adam"),
     _value("optimizer.schedule=linear", "allowed: one_cycle, cosine"),
     _value("optimizer.milestones=[0.9,0.1]", "rising fractions"),
     _value("optimizer.gamma=0.5", "only with optimizer.schedule=step; add that"),
     _value("optimizer.warmup=0.5", "optimizer.schedule=one_cycle", "optimizer.schedule=cosine"),
     # keys and the command line
-    _value("alhpa=1", "alhpa " + _UNKNOWN),
+    _value("alhpa=1", "alhpa " + _NEAR.format("alpha")),
+    _value("layers=conv1", "layers " + _NEAR.format("layer")),
+    _value("lr=0.1", "lr " + _NEAR.format("optimizer.lr")),
+    _value("zzz=1", "zzz " + _UNKNOWN + "dataset, model"),
+    _value("alpha=0,5", "add -m to train each of them; a fraction is written alpha=0.5"),
+    _value("seed=1,000", "add -m to train each of them; one number is written seed=1000"),
+    _value("alpha=choice(1,2)", r"alpha=choice\(1,2\) is more than one value\n  add -m"),
+    _value("layer=sort(a,b)", "add -m to train each of them$"),
+    _value("study=a,b", "study=a,b is more than one value\n  add -m"),
+    _value("alpha=[0.1,0.2]", "several are alpha=0.1,0.2 with -m", "-m"),
+    _value("alpha=glob(*)", r"glob\(...\) finds files of conf/ alone", "-m"),
+    _value("optimizer=glob(nope*)", r"nothing to train: a glob\(...\)", "-m"),
+    _value("study=???", r"study=\?\?\? is not allowed\n  allowed: a name"),
+    _value("dataset.title=???", r"dataset.title=\?\?\? is not allowed"),
+    _value("study=${oc.env:NO_SUCH}", "that environment variable is not set\n  set it, or write"),
+    _value("layer=${env:HOME}", r"an environment variable is \${oc.env:NAME}"),
+    _value("layer=${NO_SUCH}", r"an environment variable is \${oc.env:NO_SUCH}"),
+    _value("hydra.mode=multirun", "allowed: RUN, MULTIRUN; or -m"),
+    _value("hydra.nope=1", "hydra.nope is no key of Hydra's\n  see --cfg hydra"),
     _value("+foo=1", "foo " + _UNKNOWN),
     _value("+model.foo=1", "model.foo " + _UNKNOWN + "model.name"),
     _value("~alpha", "~alpha is not allowed"),
@@ -206,7 +232,9 @@ VALUES = [
     _value("hydra/launcher=nope", "hydra/launcher=nope is not allowed"),
     _value("mode=siamese,triplet", "add -m to train each of them"),
     _value("layer=input,conv1", r"layer=\[input,conv1\]"),
-    _value("--nope", "unrecognized arguments: --nope"),
+    _value("--nope", "--nope is no flag of train\n  see python -m hiddenmix.train --help"),
+    _value("--epochs=3", "--epochs is no flag of train\n  write epochs=3"),
+    _value("--cfg=x", "--cfg/-c: invalid choice: 'x'"),
     _value("--config-name=nope", "Cannot find primary config 'nope'"),
     _value("--config-dir=/nowhere", "'/nowhere' not found"),
     # sweeps are refused whole

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hiddenmix.config import UserError
-from hiddenmix.terminal import as_hydra_reads
-from hiddenmix.terminal.arguments import nearest
+from hiddenmix.terminal import as_hydra_reads, given_twice
+from hiddenmix.terminal.hints import nearest_key
 
 NAMES = [
     *(
@@ -39,7 +39,7 @@ def test_a_folder_is_typed_as_it_is_called(name: str) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
 def test_any_text_survives(name: str) -> None:
-    if name[0] not in "'\"" and name != "null" and "${" not in name:
+    if name[0] not in "'\"" and name.lower() != "null" and name != "None" and "${" not in name:
         assert read(f"dataset.title={name}") == name
 
 
@@ -76,6 +76,8 @@ def test_in_a_sweep_commas_part_the_values() -> None:
     assert flag == "-m"
     parse = OverridesParser.create().parse_override
     assert [str(each) for each in parse(roots).sweep_string_iterator()] == ["'a b'", "'it\\'s'"]
+    [_, commas] = as_hydra_reads(["-m", "dataset.root=a\\,b,c"])
+    assert list(parse(commas).sweep_string_iterator()) == ["'a,b'", "'c'"]
     assert list(parse(titles).sweep_string_iterator()) == ["x", "y"]
 
 
@@ -83,11 +85,45 @@ def test_in_a_sweep_commas_part_the_values() -> None:
     ("arguments", "words"),
     [
         (["layer", "=", "conv1"], "write layer=conv1, without spaces around ="),
-        (["layer=", "conv1"], "conv1 is no key=value"),
+        (["layer=", "conv1"], "conv1 is no key=value\n  write layer=conv1, without"),
         (["conv1"], "write conv1=<value>"),
-        (["layer=[conv1,conv2"], "layer=[conv1,conv2 has a bracket that is not closed"),
-        (["model.arguments={width: 64"], "has a brace that is not closed"),
-        (["alpha=1 ="], "alpha=1 = is not understood"),
+        (
+            ["layer=[conv1,conv2"],
+            "a bracket that is not closed or not opened\n  write layer=[conv1,conv2]",
+        ),
+        (["layer=conv1,conv2]"], "write layer=[conv1,conv2]"),
+        (
+            ["model.arguments={width: 64"],
+            "a brace that is not closed or not opened\n  write model.arg",
+        ),
+        (["alpha=1 ="], "alpha=1 = is not understood\n  write alpha=1"),
+        (["layer==conv1"], "layer==conv1 is not understood\n  write layer=conv1"),
+        (["layer:conv1"], "layer:conv1 is no key=value\n  write layer=conv1"),
+        (["layer=[conv1,conv2,]"], "write layer=[conv1,conv2]"),
+        (["layer=(conv1,conv2)"], "write layer=[conv1,conv2]"),
+        (["layer=conv1;conv2"], "write layer=[conv1,conv2]"),
+        (["-m", "alpha=(0.1,0.2)"], "write alpha=0.1,0.2"),
+        (["-m", "alpha=0.2,", "0.5"], "write alpha=0.2,0.5, without spaces around the comma"),
+        (["-m", "alpha=0.2,"], "alpha=0.2, is not understood\n  write alpha=0.2"),
+        (["layer=#conv1"], "allowed: none, input, a layer's name, or a list"),
+        (["alpha=½"], "alpha=½ is not understood\n  allowed: a number above 0 to 1000000"),
+        (["dataset.root=my", "photos"], "write 'dataset.root=my photos'"),
+        (["dataset.root=“my", "photos”"], "the shell takes “ ” ‘ ’ for letters"),
+        (["help"], "write --help"),
+        (["?"], "write --help"),
+        (["version"], "write --version"),
+        (["resnet18"], "write model=torchvision model.arch=resnet18"),
+        (["=1"], "=1 has no key"),
+        (["--layer", "conv1"], "--layer is no flag of train\n  write layer=conv1"),
+        (["--layer conv1"], "--layer is no flag of train\n  write layer=conv1"),
+        (["--batch-size=32"], "write batch_size=32"),
+        (["—lr=0.1"], "write optimizer.lr=0.1"),
+        (["--multi-run"], "did you mean --multirun?"),
+        (["-"], "- is no flag of train"),
+        (["~dataset.root"], "allowed: dataset.root=<value>"),
+        (["model@m=cnn"], "model@m is not allowed\n  allowed: model=cnn"),
+        (["dataset=[digits,mnist]"], "one of them, or -m dataset=digits,mnist"),
+        (["-m", "layer=glob(conv*)"], "write the values, layer=<one>,<two>"),
     ],
 )
 def test_what_cannot_be_read_is_explained(arguments: list[str], words: str) -> None:
@@ -95,6 +131,65 @@ def test_what_cannot_be_read_is_explained(arguments: list[str], words: str) -> N
         as_hydra_reads(arguments)
     assert words in str(refused.value)
     assert len(str(refused.value).splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        *(("layer=“conv1”", "conv1"), ("layer=‘conv1’", "conv1"), ("layer=conv1\r", "conv1")),
+        *(
+            ("layer=conv1\u00a0", "conv1"),
+            ("\u200blayer=conv1", "conv1"),
+            (" layer =conv1", "conv1"),
+        ),
+        *(("alpha=１", 1), ("alpha=−0.5", -0.5), ("alpha=.5", 0.5), ("alpha=1e-3", 0.001)),
+        *(("epochs=1e1", 10), ("seed=3.0", 3), ("dataset.train_size=5e4", 50_000)),
+        *(("seed=1.5", 1.5), ("epochs=1_000", 1000), ("workers=2.", 2), ("repeats=auto", "auto")),
+        *(
+            ("study=1e3", "1e3"),
+            ("study=1_000", "1_000"),
+            ("study=true", "true"),
+            ("study=été", "été"),
+        ),
+        *(("dataset.root=None", None), ("dataset.root=Null", None), ("dataset.resize=None", None)),
+        *(("dataset.root='Tis", "'Tis"), ("dataset.root=photos\r\n", "photos")),
+        *(("+alpha=0.5", 0.5), ("++alpha=0.5", 0.5), ("dataset.train_size=None", None)),
+        ("dataset.outside={far: été, near: photos (1)}", {"far": "été", "near": "photos (1)"}),
+    ],
+)
+def test_what_is_meant_is_read(argument: str, value: object) -> None:
+    assert read(argument) == value
+
+
+def test_flags_stand_anywhere() -> None:
+    arguments = ["epochs=3", "-m", "layer=a,b", "--config-dir", "x", "repeats=1"]
+    assert as_hydra_reads(arguments) == [
+        "-m",
+        "--config-dir",
+        "x",
+        "epochs=3",
+        "layer=a,b",
+        "repeats=1",
+    ]
+    assert as_hydra_reads(["–m", "—config-dir=x", "layer=a"]) == ["-m", "--config-dir=x", "layer=a"]
+    assert as_hydra_reads(["layer=[", "--help"]) == ["--help"]
+
+
+def test_the_users_folder_may_be_below_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert as_hydra_reads(["--config-dir=~/mine"]) == ["--config-dir=/home/me/mine"]
+
+
+def test_what_says_nothing_is_left_away() -> None:
+    assert as_hydra_reads(["", "experiment=null", "experiment=None", "alpha=1"]) == ["alpha=1"]
+    assert as_hydra_reads(["\\", "\\alpha=1", "^"]) == ["alpha=1"]
+
+
+def test_of_two_values_the_last_is_taken_and_said() -> None:
+    [said] = given_twice(["-m", "layer=conv1", "layer=conv2", "seed=1", "seed=1"])
+    assert said == (
+        "layer is given twice: conv2 is taken, conv1 is not (both: layer=conv1,conv2 with -m)"
+    )
 
 
 def test_flags_and_their_values_pass() -> None:
@@ -111,11 +206,16 @@ def test_flags_and_their_values_pass() -> None:
         ("batchsize", "batch_size"),
         ("model.widht", "model.width"),
         ("root", "dataset.root"),
+        ("learning_rate", "optimizer.lr"),
+        ("optimizer.learning_rate", "optimizer.lr"),
+        ("model/arch", "model.arch"),
+        ("gpu", "device"),
+        ("Batch-Size", "batch_size"),
     ],
 )
 def test_the_nearest_key_is_named(typed: str, meant: str) -> None:
-    assert nearest(typed) == f"; did you mean {meant}?"
+    assert nearest_key(typed) == meant
 
 
 def test_nothing_near_is_nothing_said() -> None:
-    assert nearest("zzz") == ""
+    assert nearest_key("zzz") is None
