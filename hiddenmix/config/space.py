@@ -66,18 +66,26 @@ class Range:
 Space = dict[str, Choice | Range]
 """What is searched, by key."""
 
-_LOG = re.compile(r"log\((.*)\)", re.DOTALL)
+_LOG = re.compile(r"(log|log_?uniform|uniform)\((.*)\)", re.DOTALL)
+"""Short for Hydra's own form; the longer ones are what other programs call it."""
 
 
 def without_log(overrides: Sequence[str]) -> list[str]:
-    """`overrides` with `log(low,high)` written as Hydra's own grammar has it."""
+    """`overrides` with `log(low,high)` written as Hydra's own grammar has it.
+
+    Raises `UserError` for one without two numbers.
+    """
     found = []
     for override in overrides:
         key, equals, value = override.partition("=")
-        short = _LOG.fullmatch(value.strip())
-        found.append(
-            f"{key}=tag(log,interval({short.group(1)}))" if short else key + equals + value
-        )
+        if not (short := _LOG.fullmatch(value.strip())):
+            found.append(key + equals + value)
+            continue
+        name, inside = short.groups()
+        if inside.count(",") != 1:
+            raise _refused(key, value)
+        interval = f"interval({inside})"
+        found.append(f"{key}={interval if name == 'uniform' else f'tag(log,{interval})'}")
     return found
 
 

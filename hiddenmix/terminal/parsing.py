@@ -16,7 +16,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         typed = sys.argv[1:] if args is None else args
-        options, others = self.parse_known_args(as_flags(typed), namespace)
+        read = as_flags(typed)
+        options, others = self.parse_known_args(read, namespace)
+        others += [each for each in read if _flag_of(each, self) and not Path(each).exists()]
         if others:
             self.exit(2, f"{_unknown(others, self)}\n")
         return options
@@ -26,6 +28,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{show(message)}\n  see {self.prog} --help\n")
 
 
+def _flag_of(argument: str, parser: Parser) -> str | None:
+    """`--margin` for `margin=0.5`, which other commands would take."""
+    name, _, value = argument.partition("=")
+    flag = f"--{name.replace('_', '-')}"
+    return flag if value and flag in parser._option_string_actions else None
+
+
 def _unknown(others: Sequence[str], parser: Parser) -> UserError:
     """For arguments that no flag of `parser` takes."""
     command = parser.prog.rsplit(".", maxsplit=1)[-1]
@@ -33,8 +42,8 @@ def _unknown(others: Sequence[str], parser: Parser) -> UserError:
     name, _, value = others[0].partition("=")
     if others[0].startswith("-"):
         return unknown_flag(name, value or "".join(others[1:2]), command, flags, configured=False)
-    alike = [each for each in flags if value and each == f"--{name.replace('_', '-')}"]
-    advice = f"write {alike[0]} {show(value)}" if alike else f"see {parser.prog} --help"
+    alike = _flag_of(others[0], parser)
+    advice = f"write {alike} {show(value)}" if alike else f"see {parser.prog} --help"
     return UserError(f"{show(others[0])} is not allowed with {command}\n  {advice}")
 
 

@@ -33,11 +33,21 @@ def test_the_long_form_of_a_logarithm_is_hydras_own() -> None:
     long = ["alpha=tag(log,interval(0.1,4))"]
     assert without_log(["alpha=log(0.1,4)"]) == long
     assert without_log(long) == long
+    assert without_log(["alpha=loguniform(0.1,4)"]) == long
+    assert without_log(["alpha=uniform(0.1,4)"]) == ["alpha=interval(0.1,4)"]
 
 
 @pytest.mark.parametrize(
     "typed",
-    ["log(0,4)", "interval(4,1)", "range(5,1)", "glob(*)", "tag(x,interval(1,2))"],
+    [
+        "log(0,4)",
+        "log(0.1)",
+        "uniform(1)",
+        "interval(4,1)",
+        "range(5,1)",
+        "glob(*)",
+        "tag(x,interval(1,2))",
+    ],
 )
 def test_what_cannot_be_searched_is_named_as_it_was_typed(typed: str) -> None:
     with pytest.raises(UserError) as refused:

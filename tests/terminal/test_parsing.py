@@ -16,6 +16,7 @@ from hiddenmix.report.__main__ import main as report
         (report, ["s", "--margin", "0,5"], "--margin: invalid float value: '0,5'"),
         (report, ["s", "--titel", "x"], "--titel is no flag of report\n  did you mean --title?"),
         (report, ["s", "–marginn=1"], "did you mean --margin?"),
+        (report, ["s", "margin=0.5"], "margin=0.5 is not allowed with report\n  write --margin 0.5"),
         (report, ["s", "--title"], "--title: expected one argument"),
         (evaluate.main, ["s", "--images", "1e2"], "--images: invalid int value: '1e2'"),
         (evaluate.main, ["s", "device=cpu"], "device=cpu is not allowed with evaluate\n  write --dev"),
