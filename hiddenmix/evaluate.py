@@ -41,11 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "rest of a plainly trained network reads mixed maps (docs/why.md): mixing_distance.csv",
     )
     parser.add_argument("--version", action="version", version=VERSION)
-    options, others = parser.parse_known_args(arguments)
-    if others and others[0].startswith("dataset.root="):  # as train has it
-        parser.exit(2, f"{others[0]} is a key of train\n  here it is --dataset-root FOLDER\n")
-    if others:
-        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    options = parser.parse_args(arguments)
     return guarded(lambda: _run(options))
 
 

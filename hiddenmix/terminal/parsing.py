@@ -29,9 +29,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def _flag_of(argument: str, parser: Parser) -> str | None:
-    """`--margin` for `margin=0.5`, which other commands would take."""
+    """`--margin` for `margin=0.5`, as other commands take it; `--dataset-root` for `dataset.root=x`."""
     name, _, value = argument.partition("=")
-    flag = f"--{name.replace('_', '-')}"
+    flag = f"--{name.translate(str.maketrans('_.', '--'))}"
     return flag if value and flag in parser._option_string_actions else None
 
 

@@ -126,7 +126,7 @@ def test_evaluate_says_how_to_name_the_place_of_moved_data(
     with pytest.raises(SystemExit, match="2"):
         evaluate.main(["outputs/default", "dataset.root=renamed"])
     assert capsys.readouterr().err.endswith(
-        "is a key of train\n  here it is --dataset-root FOLDER\n"
+        "dataset.root=renamed is not allowed with evaluate\n  write --dataset-root renamed\n"
     )
     assert evaluate.main(["outputs/default", "--dataset-root", "renamed", "--images", "4"]) == 0
 

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,12 @@ class Ended:
 Command = Callable[..., Ended]
 
 
+def latest(arguments: Sequence[str]) -> list[str]:
+    """The last value of each key: of two, the command would say which one it takes."""
+    last = {each.partition("=")[0]: each for each in arguments}
+    return list(last.values())
+
+
 def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Command:
     """`hiddenmix.train` in this process, run in `folder`. The figures of its reports are empty files."""
     monkeypatch.chdir(folder)
@@ -53,7 +59,7 @@ def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Comma
     monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)
 
     def run(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["hiddenmix-train", *arguments])
+        monkeypatch.setattr(sys, "argv", ["hiddenmix-train", *latest(arguments)])
         capsys.readouterr()
         # Two threads that wait for each other on a busy machine slow steps of 1 ms down by far.
         threads = torch.get_num_threads()
@@ -83,7 +89,7 @@ def started(folder: Path, *arguments: str, **options: Any) -> Iterator[subproces
     On one thread, as many run at a time.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "hiddenmix.train", *arguments],
+        [sys.executable, "-m", "hiddenmix.train", *latest(arguments)],
         **{
             "cwd": folder,
             "text": True,

@@ -12,7 +12,7 @@ from hiddenmix.config.errors import ConfigError
 from hiddenmix.config.schema import Config
 from hiddenmix.study.planning import check_requests
 from hiddenmix.study.workers import how_many
-from tests.support.commands import ALONE
+from tests.support.commands import ALONE, latest
 
 # What macOS or Windows lack, of what Linux has. What others need of it, such as torch, loads before.
 ELSEWHERE = """
@@ -36,7 +36,7 @@ main()
 def test_the_command_needs_nothing_that_is_linux_alone(tmp_path: Path) -> None:
     settings = [each for each in ALONE if not each.startswith("workers")]
     done = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, *settings, "repeats=2"],
+        [sys.executable, "-c", ELSEWHERE, *latest([*settings, "repeats=2"])],
         cwd=tmp_path,
         capture_output=True,
         text=True,
