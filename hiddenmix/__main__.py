@@ -22,6 +22,9 @@ def main() -> int:
     known = asked in ([], ["-h"], ["--help"])
     if not known:
         sys.stderr.write(f"python -m hiddenmix runs nothing itself: {' '.join(asked)}\n")
+        if f"python -m hiddenmix.{asked[0]} " in COMMANDS:
+            sys.stderr.write(f"  write python -m hiddenmix.{' '.join(asked)}\n")
+            return 2
     (sys.stdout if known else sys.stderr).write(COMMANDS + "\n")
     return 0 if known else 2
 

@@ -33,7 +33,15 @@ from hiddenmix.config import (
     show,
 )
 from hiddenmix.system import Interrupts, start_server, stop_server
-from hiddenmix.terminal import VERSION, as_hydra_reads, clean, given_twice, guarded, prepare
+from hiddenmix.terminal import (
+    VERSION,
+    as_hydra_reads,
+    clean,
+    decimal_commas,
+    given_twice,
+    guarded,
+    prepare,
+)
 from hydra_plugins._hiddenmix_sweep import Made, begin, under_way
 
 
@@ -92,7 +100,7 @@ def _check(configs: list[Config]) -> None:
 
 def _note_twice() -> None:
     """Say which of two values of a key is taken, once the command is known to run."""
-    for line in given_twice(given()):
+    for line in (*given_twice(given()), *decimal_commas(given())):
         sys.stderr.write(f"note: {line}\n")
 
 

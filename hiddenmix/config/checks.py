@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from difflib import get_close_matches
 from typing import Any, get_type_hints
 
 from hiddenmix.config.errors import ConfigError, show
@@ -186,7 +187,9 @@ def check(config: Config) -> None:
             if not low <= number <= high or (number == low and not inclusive):
                 raise ConfigError(key, value, allowed(key))
     if not is_mode(config.mode):
-        raise ConfigError("mode", config.mode, allowed("mode"))
+        near = get_close_matches(str(config.mode), MODES, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError("mode", config.mode, allowed("mode") + meant)
     if config.compile != "auto" and not isinstance(config.compile, bool):
         raise ConfigError("compile", config.compile, allowed("compile"))
     named = trackers(config)

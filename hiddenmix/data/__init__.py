@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hiddenmix.data.images import Data, Description, Images, Leaks, Whole
     from hiddenmix.data.loading import describe, load, prepare, read, source
     from hiddenmix.data.outside import OutsideSet, open_outside
+    from hiddenmix.data.outside_warnings import compared, outside_remarks
     from hiddenmix.data.resizing import Resize
     from hiddenmix.data.stratification import stratified
 
@@ -23,7 +24,9 @@ _HOMES = {
     "Progress": "decoding",
     "OutsideSet": "outside",
     "Resize": "resizing",
+    "compared": "outside_warnings",
     "open_outside": "outside",
+    "outside_remarks": "outside_warnings",
     "stratified": "stratification",
 }
 
@@ -38,11 +41,13 @@ __all__ = [
     "Resize",
     "Whole",
     "augment",
+    "compared",
     "describe",
     "draw_augmentation",
     "load",
     "normalise",
     "open_outside",
+    "outside_remarks",
     "prepare",
     "read",
     "source",

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 
 from hiddenmix.config import DatasetConfig, counted, show
+from hiddenmix.data.folder_layout import folders
 from hiddenmix.data.image_files import LARGEST, Kinds
 from hiddenmix.data.image_folder import Scan, loosely
 from hiddenmix.data.leftovers import NOT_HERE
@@ -26,7 +27,7 @@ def remarks(found: Scan, kinds: Kinds, config: DatasetConfig) -> list[str]:
         said.append(
             f"warning: {counted(len(lacking), 'class')} without a test image: {show(lacking)}"
         )
-    said += [*_alike(found), *_absent(found), *_masks(found)]
+    said += [*_unused(found, config), *_alike(found), *_absent(found), *_masks(found)]
     largest = kinds[LARGEST]
     counts = {kind: count for kind, count in kinds.items() if kind != LARGEST}
     if counts:
@@ -37,6 +38,20 @@ def remarks(found: Scan, kinds: Kinds, config: DatasetConfig) -> list[str]:
             f"{largest * 255 // 65535 + 1} of 256 grey levels are left; scale the images to 16 bits first"
         )
     return said
+
+
+def _unused(found: Scan, config: DatasetConfig) -> list[str]:
+    """Folders beside the two splits that hold the same classes, such as val/."""
+    if config.test_fraction is not None:
+        return []
+    used = {name.partition(os.sep)[0] for name in found.names}
+    classes = {*found.classes}
+    others = [
+        f"{name}/"
+        for name in folders(found.root)
+        if name not in used and classes & {*folders(f"{found.root}{os.sep}{name}")}
+    ]
+    return [f"not used: {show(others)}"] if others else []
 
 
 def _alike(found: Scan) -> list[str]:

@@ -62,6 +62,9 @@ class OutsideSet:
     read: _Read = field(repr=False, compare=False)
     """How a condition is read; `images` adds the set's name to its errors."""
 
+    in_training: int = 0
+    """Images that stand in the training set too, where that was looked at."""
+
     def images(self, condition: str) -> Images:
         """The images of one condition: uint8 [N, C, H, W] in the data set's shape, labels [N].
 

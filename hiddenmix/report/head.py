@@ -5,6 +5,7 @@ import math
 import pandas as pd
 
 from hiddenmix.config import counted, mode_words
+from hiddenmix.report.fields import finite, mapping
 from hiddenmix.report.results import Study
 from hiddenmix.report.tables import LISTED, code, escaped, more
 from hiddenmix.terminal import clean, leaks_text
@@ -24,6 +25,16 @@ def warnings(study: Study) -> list[str]:
                 f"**Warning**: {escaped(title)}: {leaks_text(first['leaks'], tested)}. Accuracies on "
                 "such images say nothing about new ones."
             )
+        trained: dict[str, int] = {}
+        for evaluated in cells["evaluated"]:
+            trained |= mapping(evaluated.get("outside_in_training"))
+        lines += [
+            f"**Warning**: {escaped(title)}: {counted(int(count), 'image')} of the outside set "
+            f"{escaped(clean(name))} {'stands' if count == 1 else 'stand'} in the training set. "
+            "Accuracies on it say little of new images."
+            for name, count in trained.items()
+            if finite(count)
+        ]
     if study.versions:
         told = "; ".join(
             f"{escaped(title)}: {counted(len(cells), 'network')}"
@@ -118,7 +129,7 @@ def _never_right(cells: pd.DataFrame) -> list[str]:
     if not found:
         return []
     told = ", ".join(
-        f"{escaped(name)} (by {counted(n, 'setting')})" for name, n in list(found.items())[:20]
+        f"“{escaped(name)}” (by {counted(n, 'setting')})" for name, n in list(found.items())[:20]
     )
     return [f"**Never answered right**: {told}."]
 

@@ -33,20 +33,22 @@ def announce(
     cells: list[Cell],
     device: torch.device,
     workers: int,
-    data: Sequence[tuple[Whole, str]],
+    data: Sequence[tuple[Whole, str, int]],
 ) -> None:
     """Say what will be trained, where, by how many `workers`, and on which `data`, each with its
-    title."""
+    title and the number of images that are trained on."""
     results = [found for cell in cells if (found := cell.result()) is not None]
     there = len(results)
     display.say(
         f"study {study}: {counted(len(cells), 'network')}, {there} already there, "
         f"{len(cells) - there} to train on {device_name(device)}{_hands(device, workers)}"
     )
-    for whole, title in {id(each[0]): each for each in data}.values():
+    for whole, title, _ in {id(each[0]): each for each in data}.values():
         train, test = len(whole.train.labels), len(whole.test.labels)
+        parts = sorted({size for each, _, size in data if each is whole})
+        part = "" if parts == [train] else f"{' or '.join(f'{size:,}' for size in parts)} of "
         display.say(
-            f"data {title}: {train:,} training and {counted(test, 'test image')} of "
+            f"data {title}: {part}{train:,} training and {counted(test, 'test image')} of "
             f"{counted(len(whole.classes), 'class')}; {leaks_text(whole.leaks.as_dict(), test)}"
             f"{'; ' if whole.skipped else ''}{whole.skipped}"
         )

@@ -1,5 +1,6 @@
 """Evaluations added to a study's finished networks, without training."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 from rich.text import Text
 
-from hiddenmix.config import UserError, from_plain, layers, show
+from hiddenmix.config import UserError, counted, from_plain, layers, show
 from hiddenmix.data import Data
 from hiddenmix.study.devices import choose_device
 from hiddenmix.study.distances import measure_distances, write_table
@@ -60,6 +61,7 @@ def evaluate_study(
     loaded = LoadedData(console, chosen)
     LoadedData.clear()
     codes = {0}
+    told: Counter[str] = Counter()
     mixed = _mixed_layers(cells)
     with Interrupts().installed():
         for number, (cell, found) in enumerate(cells, start=1):
@@ -73,18 +75,26 @@ def evaluate_study(
             if foreign := sorted(code_of(config) - set(targets)):
                 codes.add(2)
                 names = " ".join(f"--target {show(each)}" for each in foreign)
-                say(
-                    f"[{number}/{len(cells)}] {cell.folder.name}: refused: its data or network come "
-                    f"from code that is imported only where it is named: {names}"
+                note = (
+                    "refused: its data or network come from code that is imported only where it is "
+                    f"named: {names}"
                 )
+                if not told[note]:
+                    say(f"[{number}/{len(cells)}] {cell.folder.name}: {note}")
+                told[note] += 1
                 continue
             if distances:
                 work = partial(_measure, loaded, chosen, mixed[repr(config.model)], images)
             else:
-                work = partial(_evaluate, loaded, chosen, say)
+                work = partial(_evaluate, loaded, chosen, say, told)
             code, note = _attempt(cell, found, work)
             codes.add(code)
-            say(f"[{number}/{len(cells)}] {cell.folder.name}: {note}")
+            if code != 2 or not told[note]:  # what is wrong with the data is so for all networks
+                say(f"[{number}/{len(cells)}] {cell.folder.name}: {note}")
+            told[note] += code == 2
+        for note, times in told.items():
+            if times > 1 and note.startswith("refused"):
+                say(f"{counted(times - 1, 'more network')}: refused for the same reason")
         LoadedData.clear()
         # Imported here: pandas and scipy take a second that no refused command should wait for.
         from hiddenmix.report import write_report
@@ -118,10 +128,11 @@ def _evaluate(
     loaded: LoadedData,
     device: torch.device,
     say: Callable[[str], None],
+    told: Counter[str],
     cell: Cell,
     result: dict[str, Any],
 ) -> str:
-    """Measure one finished cell where it lacks something."""
+    """Measure one finished cell where it lacks something. Lines in `told` are not said again."""
     sets = partial(loaded.outside, cell.config)
     try:
         lacks = lacking(cell, result, True, sets)
@@ -130,7 +141,12 @@ def _evaluate(
         return f"already evaluated; {unknown}: {clean(error)}"
     if lacks is None:
         return "already evaluated"
-    new = add_evaluation(cell, result, _data(loaded, cell), device, sets(), lacks, say)
+    data = _data(loaded, cell)
+    for line in loaded.outside_remarks(cell.config):
+        if not told[line]:
+            say(line)
+        told[line] += 1
+    new = add_evaluation(cell, result, data, device, sets(), lacks, say)
     return f"evaluated{dropped(result, new)}"
 
 

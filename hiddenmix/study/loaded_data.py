@@ -81,8 +81,15 @@ class LoadedData:
             whole = self.whole(config.dataset)
             shape: tuple[int, int, int] = tuple(whole.test.images.shape[1:])  # type: ignore[assignment]
             sets, resize = config.dataset.outside or {}, Resize.of(config.dataset)
-            self._opened[key] = data_room.open_outside(sets, whole.classes, shape, resize)
+            opened = data_room.open_outside(sets, whole.classes, shape, resize)
+            self._opened[key] = [data_room.compared(each, whole.train) for each in opened]
         return self._opened[key]
+
+    def outside_remarks(self, config: Config) -> list[str]:
+        """What a person should know of these sets, a line each. Raises `UserError` as `outside`."""
+        classes = self.whole(config.dataset).classes
+        sets = self.outside(config)
+        return [line for each in sets for line in data_room.outside_remarks(each, classes)]
 
     def whole(self, config: DatasetConfig) -> Whole:
         """A data set as it is read. Raises `UserError`."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hiddenmix import evaluation, networks, randomness
-from hiddenmix.config import Config, counted, layers, trackers
+from hiddenmix.config import Config, layers, trackers
 from hiddenmix.data import Data, OutsideSet, stratified
 from hiddenmix.report import read_curve
 from hiddenmix.study import predictions
@@ -195,6 +195,8 @@ def measure(
             "images": config.evaluation_images,
             "outside": {each.name: each.digest for each in outside},
         }
+        known = {each.name: each.in_training for each in outside if each.in_training}
+        numbers["evaluated"] |= {"outside_in_training": known} if known else {}
     return numbers, evaluation.answers(pairs)
 
 
@@ -291,7 +293,8 @@ def add_evaluation(
             and former.get("images") == numbers["evaluated"]["images"]
         ):
             # None is asked for, and what is there fits: it stays.
-            numbers["evaluated"]["outside"] = former.get("outside", {})
+            stays = {key: former[key] for key in former if key.startswith("outside")}
+            numbers["evaluated"] |= {"outside": {}} | stays
         else:
             stale.append("outside/")
             whole.pop("outside", None)
@@ -313,15 +316,18 @@ def check_data(cell: Cell, data: Data) -> None:
     """Raise `OtherDataError` for data that the cell was not trained on."""
     if data.digest != cell.data:
         raise OtherDataError(
-            f"its data are other ones: {counted(len(data.test.images), 'test image')} with the digest "
-            f"{data.digest[:8]}, where the network was trained on {cell.data[:8]}"
+            f"its data are other ones: their content is {data.digest[:8]} (training and test images "
+            f"together), where the network was trained on {cell.data[:8]}"
         )
 
 
 def dropped(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """What an added evaluation took out of a result, to be appended to a line; else empty."""
     lost = [name for name in before.get("outside", {}) if name not in after.get("outside", {})]
-    return f"; no longer in its result: outside {', '.join(lost)}" if lost else ""
+    had, has = (each.get("evaluated", {}).get("outside", {}) for each in (before, after))
+    other = [name for name in has if had.get(name, has[name]) != has[name]]
+    said = f"; no longer in its result: outside {', '.join(lost)}" if lost else ""
+    return said + (f"; replaced by other images: outside {', '.join(other)}" if other else "")
 
 
 def headline(result: Mapping[str, Any]) -> dict[str, float]:

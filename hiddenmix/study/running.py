@@ -168,8 +168,13 @@ def train_plan(
     lacks = sum(_lacks(cell, loaded) for cell in cells)
     number = how_many(configs[0], device, lacks)
     display = Display(console, len(cells), max(number, 1))
-    data = [(loaded.whole(each.dataset), data_title(each)) for each in configs]
+    data = [
+        (loaded.whole(each.dataset), data_title(each), len(loaded.get(each).train.labels))
+        for each in configs
+    ]
     announce(display, study, cells, device, number, data)
+    for line in dict.fromkeys(line for each in configs for line in loaded.outside_remarks(each)):
+        display.say(line)
     warn_of_layers(display, plan)
     run = Run(command, device, display, interrupts, loaded.outside)
     with _team(number, configs, loaded, run, display) as team:

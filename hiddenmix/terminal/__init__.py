@@ -1,6 +1,6 @@
 """What a person sees at the terminal: the door of every command, and the progress of a run."""
 
-from hiddenmix.terminal.arguments import as_hydra_reads, given_twice, quoted_text
+from hiddenmix.terminal.arguments import as_hydra_reads, decimal_commas, given_twice, quoted_text
 from hiddenmix.terminal.command_line import VERSION, guarded, prepare, told_or_run
 from hiddenmix.terminal.display import Display, duration, interactive, make_console
 from hiddenmix.terminal.explaining import explain
@@ -16,6 +16,7 @@ __all__ = [
     "as_flags",
     "as_hydra_reads",
     "clean",
+    "decimal_commas",
     "duration",
     "explain",
     "given_twice",

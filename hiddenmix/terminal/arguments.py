@@ -9,7 +9,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from hiddenmix.config import GROUPS, UserError, allowed, choices, show, takes_list
+from hiddenmix.config import GROUPS, MODES, UserError, allowed, choices, show, takes_list
 from hiddenmix.terminal.hints import all_keys, nearest_key, network, unknown_flag
 from hiddenmix.terminal.signs import as_flags, has_typographic_quotes, plain
 
@@ -25,6 +25,9 @@ _NULL = ("dataset.resize", *_FREE)
 
 # A layer of nn.Sequential is called by its number, and `1.10` is no decimal fraction there.
 _NUMBERS = re.compile(r"""(?<![\w.'"-])\d+(\.\d+)*(?![\w.'"])""")
+
+_LAYER = r"none|input|(conv|pool|fc|layer|stage|block)[.\d]*"
+"""What is typed as a layer without its key."""
 
 _COUNTED = ("repeats", "max_repeats", "workers")
 
@@ -200,6 +203,10 @@ def _no_value(number: int, overrides: Sequence[str], keys: dict[str, Any]) -> st
     joined = "".join(around) if "=" in around else f"{argument}=<value>"
     if "=" in before and "=" not in around:
         return f"{head}\n  with a space in the value write {show(repr(f'{before} {argument}'))}"
+    if "=" not in around and argument in MODES:
+        joined = f"mode={argument}"
+    elif "=" not in around and re.fullmatch(_LAYER, argument):
+        joined = f"layer={argument}"
     return f"{head}\n  write {show(joined)}, without spaces around ="
 
 
@@ -232,6 +239,22 @@ def _repaired(key: str, value: str) -> Iterator[str]:
     inside = bare.strip("(){}[] ,;").replace(";", ",")
     if "," in inside:
         yield f"[{inside}]" if takes_list(key) else inside
+
+
+def decimal_commas(arguments: Sequence[str]) -> list[str]:
+    """A line for each fraction that may have been meant by two values: `alpha=1,5` of a sweep."""
+    keys = all_keys()
+    notes = []
+    for each in as_flags(arguments):
+        key, _, value = each.partition("=")
+        if found := re.fullmatch(r"(\d+),(\d+)", value):
+            first, second = found.groups()
+            if keys.get(plain(key).lstrip("+")) in (float, float | None):
+                fraction = f"{show(key)}={first}.{second}"
+                notes.append(
+                    f"{show(each)} are two values, {first} and {second}; a fraction is {fraction}"
+                )
+    return notes
 
 
 def given_twice(arguments: Sequence[str]) -> list[str]:

@@ -152,7 +152,7 @@ def test_a_sweep_that_finds_nothing_is_no_success(run: Command, tmp_path: Path) 
 
 
 def test_flags_between_overrides_and_two_values_of_a_key(run: Command, tmp_path: Path) -> None:
-    ended = run(*FAST, "-m", "layer=conv1", "layer=conv2,conv3", "alpha=1.0")
+    ended = run(*FAST, "-m", "layer=conv1", "+layer=conv2,conv3", "alpha=1.0")
     assert ended.code == 0, ended.errors
     assert settings(tmp_path) == {"conv2-siamese-a1-s0", "conv3-siamese-a1-s0"}
     assert "note: layer is given twice: conv2,conv3 is taken, conv1 is not" in ended.errors

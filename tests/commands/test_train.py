@@ -65,6 +65,7 @@ def test_one_setting_beside_its_baselines(
     folder, done = one
     assert done.returncode == 0, done.stderr
     assert "8 networks, 0 already there, 8 to train" in done.stdout
+    assert "data digits: 120 of 1,437 training and 360 test images of 10 classes" in done.stdout
     for words in ("none", "input", "conv1", "triplet", "gain"):
         assert words in done.stdout
     assert (

@@ -298,3 +298,10 @@ def test_all_empty_class_folders_are_named_at_once(root: Path) -> None:
     assert first.startswith("12 class folders hold no image: train/empty00, train/empty01, ")
     assert first.endswith("train/empty09, ...")
     assert second.startswith("  add one, or move the folder away")
+
+
+def test_a_folder_beside_both_splits_is_said_not_to_be_used(root: Path) -> None:
+    shutil.copytree(root / "test", root / "val")
+    (root / "notes").mkdir()  # holds no classes
+    whole = read(DatasetConfig(name="image_folder", root=str(root)))
+    assert "not used: [val/]" in whole.remarks

@@ -74,6 +74,7 @@ VALUES = [
         "mode=quadruplet", "allowed: siamese, triplet, or a whole number of images from 2 to 1000"
     ),
     _value("mode=1", "mode=1 is not allowed"),
+    _value("mode=tripple", "did you mean triplet?"),
     _value("mode=", "allowed: siamese, triplet", name="mode empty"),
     _value("alpha=0", "alpha" + _NUMBER + " above 0"),
     _value("alpha=-1", "alpha" + _NUMBER),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hiddenmix.config import UserError
-from hiddenmix.terminal import as_hydra_reads, given_twice
+from hiddenmix.terminal import as_hydra_reads, decimal_commas, given_twice
 from hiddenmix.terminal.hints import nearest_key
 
 NAMES = [
@@ -86,7 +86,7 @@ def test_in_a_sweep_commas_part_the_values() -> None:
     [
         (["layer", "=", "conv1"], "write layer=conv1, without spaces around ="),
         (["layer=", "conv1"], "conv1 is no key=value\n  write layer=conv1, without"),
-        (["conv1"], "write conv1=<value>"),
+        (["conv1"], "write layer=conv1"),
         (
             ["layer=[conv1,conv2"],
             "a bracket that is not closed or not opened\n  write layer=[conv1,conv2]",
@@ -190,6 +190,21 @@ def test_of_two_values_the_last_is_taken_and_said() -> None:
     assert said == (
         "layer is given twice: conv2 is taken, conv1 is not (both: layer=conv1,conv2 with -m)"
     )
+
+
+def test_two_values_that_may_be_one_fraction_are_said() -> None:
+    assert decimal_commas(["-m", "alpha=1,5", "optimizer.lr=0,05", "seed=1,2", "alpha=0.5,1"]) == [
+        "alpha=1,5 are two values, 1 and 5; a fraction is alpha=1.5",
+        "optimizer.lr=0,05 are two values, 0 and 05; a fraction is optimizer.lr=0.05",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("triplet", "mode=triplet"), ("conv1", "layer=conv1"), ("input", "layer=input")]
+)  # fmt: skip
+def test_a_layer_or_mode_without_its_key_is_told_with_it(typed: str, meant: str) -> None:
+    with pytest.raises(UserError, match=f"\n  write {meant}, without"):
+        as_hydra_reads([typed])
 
 
 def test_flags_and_their_values_pass() -> None:

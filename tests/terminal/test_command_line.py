@@ -38,7 +38,9 @@ def test_the_package_itself_runs_nothing() -> None:
     done = started("hiddenmix", "train")
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith("python -m hiddenmix runs nothing itself: train\n")
+    assert done.stderr == (
+        "python -m hiddenmix runs nothing itself: train\n  write python -m hiddenmix.train\n"
+    )
 
 
 def _refused() -> int:
