@@ -2,7 +2,6 @@
 
 import gc
 import os
-from typing import Any
 
 # As many workers as cores run beside each other, and the commands that they start: with a thread for
 # each core in every one of them, small networks would train ten times as slowly.
@@ -14,8 +13,3 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 1000)
-
-
-def pytest_xdist_auto_num_workers(config: Any) -> int:
-    """One more than cores: many tests wait for commands that they have started."""
-    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else 2

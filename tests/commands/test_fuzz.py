@@ -124,7 +124,7 @@ def outcome(arguments: list[str]) -> Config | None:
     return None
 
 
-@settings(max_examples=MORE or 75, **ENDLESS)
+@settings(max_examples=MORE or 50, **ENDLESS)
 @example(["seed=" + "9" * 5000])
 @example(["layer=" + "[" * 300 + "]" * 300])
 @example(["dataset.title=\ud800"])
@@ -163,7 +163,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=MORE or 100, **ENDLESS)
+@settings(max_examples=MORE or 60, **ENDLESS)
 @given(st.sampled_from(KEYS), json_values)
 def test_any_stored_configuration_is_read_or_refused(key: str, value: Any) -> None:
     """As result.json may hold it, damaged or edited."""

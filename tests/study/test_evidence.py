@@ -361,7 +361,9 @@ def test_a_changed_outside_set_is_measured_anew_and_never_averaged_with_the_form
     save(2)
     capsys.readouterr()
     assert evaluate.main(["outputs/default"]) == 0
-    assert capsys.readouterr().out.count(": evaluated; replaced by other images: outside far\n") == 2
+    assert (
+        capsys.readouterr().out.count(": evaluated; replaced by other images: outside far\n") == 2
+    )
     assert len(set(digests())) == 1
     (tmp_path / "far.npz").unlink()
     assert evaluate.main(["outputs/default"]) == 0

@@ -278,8 +278,8 @@ def test_ctrl_c_before_the_signals_are_handled_shows_no_traceback(run: Command) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
-def test_a_process_exits_upon_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_process_exits_upon_a_signal(tmp_path: Path) -> None:
+    number = signal.SIGTERM
     with started(tmp_path, *SMALL, "epochs=100000") as process:
         wait_for(lambda: list(tmp_path.glob("outputs/default/cells/*/checkpoint.pt")))
         process.send_signal(number)
@@ -372,10 +372,10 @@ def test_checkpoints_are_written_at_a_bounded_rate(
 def test_killed_at_random_moments() -> None:
     """The short version of scripts/kill.py."""
     path = Path(__file__).parents[2] / "scripts" / "kill.py"
-    options = ["--kills", "2", "--epochs", "40"]
+    options = ["--kills", "1", "--epochs", "25"]
     done = subprocess.run(
         [sys.executable, str(path), *options], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^2 kills by SIGKILL, \d of the command", done.stdout, re.MULTILINE)
+    assert re.search(r"^1 kills? by SIGKILL, \d of the command", done.stdout, re.MULTILINE)
     assert "are equal to those of the undisturbed study" in done.stdout
