@@ -130,7 +130,14 @@ def _text(value: str, *, optional: bool, sweep: bool) -> str:
     if own or (sweep and _SWEEP.match(value)):
         return value
     parts = re.split(r"(?<!\\),", value) if sweep else [value]
-    return ",".join(quoted_text(each.replace("\\,", ",") if sweep else each) for each in parts)
+    texts = (each.replace("\\,", ",") if sweep else each for each in parts)
+    return ",".join(each if _is_word(each) else quoted_text(each) for each in texts)
+
+
+def _is_word(text: str) -> bool:
+    """Whether it is a text to Hydra without quotes, which messages and lists of jobs then show."""
+    own = ("null", "none", "true", "false", "nan", "inf")
+    return re.fullmatch("[A-Za-z]+[0-9]*", text) is not None and text.lower() not in own
 
 
 def _other(key: str, value: str, hint: Any, typed: str) -> str:

@@ -70,6 +70,10 @@ def test_a_layer_may_be_called_by_a_number(argument: str, value: object) -> None
     assert read(argument) == value
 
 
+def test_a_word_needs_no_quotes_but_where_it_is_hydras_own() -> None:
+    assert as_hydra_reads(["mode=siamese", "study=true"]) == ["mode=siamese", "study='true'"]
+
+
 def test_in_a_sweep_commas_part_the_values() -> None:
     arguments = ["-m", "dataset.root=a b,it's", "dataset.title=choice(x,y)"]
     flag, roots, titles = as_hydra_reads(arguments)
@@ -77,7 +81,7 @@ def test_in_a_sweep_commas_part_the_values() -> None:
     parse = OverridesParser.create().parse_override
     assert [str(each) for each in parse(roots).sweep_string_iterator()] == ["'a b'", "'it\\'s'"]
     [_, commas] = as_hydra_reads(["-m", "dataset.root=a\\,b,c"])
-    assert list(parse(commas).sweep_string_iterator()) == ["'a,b'", "'c'"]
+    assert list(parse(commas).sweep_string_iterator()) == ["'a,b'", "c"]
     assert list(parse(titles).sweep_string_iterator()) == ["x", "y"]
 
 
