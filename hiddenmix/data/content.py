@@ -70,6 +70,14 @@ def leaks(found: Content, train: Images, test: Images) -> Leaks:
     return Leaks(in_train, twice, two_labels, int(counts.any(1).sum()))
 
 
+def two_labels(found: Content, train: Images) -> int:
+    """How many training images have an equal training image with another label."""
+    labels: dict[bytes, set[int]] = {}
+    for image, label in zip(found.train, train.labels.tolist(), strict=True):
+        labels.setdefault(image, set()).add(label)
+    return sum(len(labels[image]) > 1 for image in found.train)
+
+
 def not_in_test(found: Content) -> NDArray[np.int64]:
     """Positions of the training images that do not stand in the test set."""
     tested = set(found.test)

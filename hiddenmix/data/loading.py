@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hiddenmix.config import DatasetConfig, UserError, show
+from hiddenmix.config import DatasetConfig, UserError, counted, show
 from hiddenmix.data import folder_remarks, image_cache, image_folder
 from hiddenmix.data.arrays import describe_arrays, read_arrays
-from hiddenmix.data.content import content, leaks, not_in_test
+from hiddenmix.data.content import content, leaks, not_in_test, two_labels
 from hiddenmix.data.decoding import Progress
 from hiddenmix.data.image_files import Kinds
 from hiddenmix.data.images import Data, Description, Images, Whole, check_memory
@@ -83,6 +83,10 @@ def read(config: DatasetConfig, progress: Progress | None = None) -> Whole:
             train, test, classes = torchvision_set(config, progress)
     found = content(train, test, classes)
     leaking = leaks(found, train, test)
+    if contrary := two_labels(found, train):
+        remarks.append(
+            f"warning: {counted(contrary, 'training image')} with an equal one of another label"
+        )
     if config.leaks == "drop" and leaking.test_in_train:
         kept = not_in_test(found)
         leaking = replace(leaking, dropped=len(found.train) - len(kept))

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from hiddenmix.config import DatasetConfig, UserError
-from hiddenmix.data import Images, load
+from hiddenmix.data import Images, load, read
 from hiddenmix.data.content import content, leaks, not_in_test
 from tests.support.image_folders import make_folder
 
@@ -88,6 +88,17 @@ def test_dropping_leaks_takes_them_from_the_training_images(leaking: Path) -> No
     assert not torch.equal(dropped.mean, kept.mean)
 
 
+def test_one_picture_in_two_classes_is_said(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "images", images=4)
+    config = DatasetConfig(name="image_folder", root=str(root))
+    assert read(config).remarks == ()
+    for name in ("cat/0.png", "cat/1.png"):  # the second one twice in the same class as well
+        (root / "train/dog" / f"as_{name[4:]}").write_bytes((root / "train" / name).read_bytes())
+    (root / "train/cat/copy.png").write_bytes((root / "train/cat/1.png").read_bytes())
+    told = "warning: 5 training images with an equal one of another label"
+    assert read(config).remarks == (told,)
+
+
 def test_dropping_a_whole_class_is_refused(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "images", images=1)
     (root / "test/cat/0.png").write_bytes((root / "train/cat/0.png").read_bytes())
@@ -96,7 +107,7 @@ def test_dropping_a_whole_class_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_digits_leak_nothing_and_each_seed_has_its_own_subset() -> None:
-    from hiddenmix.data import prepare, read
+    from hiddenmix.data import prepare
 
     config = DatasetConfig(train_size=300, resample=True)
     whole = read(config)

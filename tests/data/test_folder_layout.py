@@ -252,7 +252,7 @@ def test_a_class_that_the_test_set_lacks_moves_no_label(root: Path) -> None:
     assert found.classes == ["bird", "cat", "dog"]
     assert set(found.labels[found.train_size :].tolist()) == {2}
     whole = read(DatasetConfig(name="image_folder", root=str(root)))
-    assert whole.remarks == ("warning: 2 classes without a test image: [bird,cat]",)
+    assert whole.remarks[0] == "warning: 2 classes without a test image: [bird,cat]"
 
 
 def test_composed_and_decomposed_letters_are_one_class(root: Path) -> None:

@@ -75,6 +75,7 @@ VALUES = [
     ),
     _value("mode=1", "mode=1 is not allowed"),
     _value("mode=tripple", "did you mean triplet?"),
+    _value("tracker=extend_list(mlflow)", "allowed: tensorboard, mlflow, wandb, a list such as"),
     _value("mode=", "allowed: siamese, triplet", name="mode empty"),
     _value("alpha=0", "alpha" + _NUMBER + " above 0"),
     _value("alpha=-1", "alpha" + _NUMBER),

@@ -70,6 +70,15 @@ def test_a_layer_may_be_called_by_a_number(argument: str, value: object) -> None
     assert read(argument) == value
 
 
+def test_small_numbers_stay_numbers_in_a_sweep() -> None:
+    """hydra-ecosystem/hydra#999: 1e-05 became a text."""
+    _, swept = as_hydra_reads(["-m", "alpha=1e-05,1e-4"])
+    parse = OverridesParser.create().parse_override
+    values = [parse(f"alpha={each}").value() for each in parse(swept).sweep_string_iterator()]
+    assert values == [1e-05, 1e-4]
+    assert all(isinstance(each, float) for each in values)
+
+
 def test_a_word_needs_no_quotes_but_where_it_is_hydras_own() -> None:
     assert as_hydra_reads(["mode=siamese", "study=true"]) == ["mode=siamese", "study='true'"]
 
