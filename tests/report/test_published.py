@@ -72,3 +72,20 @@ def test_a_published_report_holds_what_it_is_computed_from(name: str) -> None:
     assert {str(seed): gain for seed, gain in mean.items()} == pytest.approx(gains, abs=1e-6)
     for link in re.findall(r"\]\((.+?)\)", (REPORTS / name / "report.md").read_text()):
         assert (REPORTS / name / link).is_file()
+
+
+def test_why_quotes_what_was_measured() -> None:
+    page = words((ROOT / "docs/findings.md").read_text())
+    measured = json.loads((REPORTS / "forest" / "verdict.json").read_text())["distances"]
+    distance, *_, reading = measured["correlations"]
+    rho, other = (f"{each['rho']:+.2f}".replace("-", "−") for each in (distance, reading))
+    assert f"(ρ = {rho}, p = {distance['p']:.2f};" in page
+    assert f"(ρ = {other}, which explores" in page
+    at = {
+        (each["title"].partition(" ")[0], each["layer"]): each["values"]["distance"]
+        for each in measured["layers"]
+    }
+    digits = [at["digits", f"conv{number}"] for number in (1, 2, 3)]
+    assert f"conv1 is farther from mixing images ({at['CIFAR-10', 'conv1']:.2f}) than" in page
+    assert f"({min(digits):.2f} to {max(digits):.2f})" in page
+    assert all(study in json.dumps(measured) for study in ANSWERS)
