@@ -56,10 +56,7 @@ def digests(split: Images) -> list[bytes]:
 
 def leaks(found: Content, train: Images, test: Images) -> Leaks:
     """Which test images are not new: exact duplicates alone, no near ones."""
-    labels: dict[bytes, set[int]] = {}
-    for images, split in ((found.train, train), (found.test, test)):
-        for image, label in zip(images, split.labels.tolist(), strict=True):
-            labels.setdefault(image, set()).add(label)
+    labels = _labels((found.train, train), (found.test, test))
     trained = set(found.train)
     seen: set[bytes] = set()
     counts = np.zeros((len(found.test), 3), dtype=bool)
@@ -70,11 +67,18 @@ def leaks(found: Content, train: Images, test: Images) -> Leaks:
     return Leaks(in_train, twice, two_labels, int(counts.any(1).sum()))
 
 
+def _labels(*splits: tuple[Sequence[bytes], Images]) -> dict[bytes, set[int]]:
+    """The labels that each image has, wherever it stands."""
+    labels: dict[bytes, set[int]] = {}
+    for images, split in splits:
+        for image, label in zip(images, split.labels.tolist(), strict=True):
+            labels.setdefault(image, set()).add(label)
+    return labels
+
+
 def two_labels(found: Content, train: Images) -> int:
     """How many training images have an equal training image with another label."""
-    labels: dict[bytes, set[int]] = {}
-    for image, label in zip(found.train, train.labels.tolist(), strict=True):
-        labels.setdefault(image, set()).add(label)
+    labels = _labels((found.train, train))
     return sum(len(labels[image]) > 1 for image in found.train)
 
 

@@ -109,9 +109,8 @@ def opened(root: str, name: str, resize: Resize | None = None) -> Iterator[Image
                 side = 2 * max(resize.height, resize.width)
                 image.draft(image.mode, (side, side))  # of a JPEG; others stay as they are
             _check_pixels(image)
-            image.info[_STORED] = _stored(
-                image
-            )  # known until the pixels are loaded, as metadata may do
+            # Known until the pixels are loaded, as reading metadata may do.
+            image.info[_STORED] = _stored(image)
             yield image
     except UserError:
         raise
