@@ -58,7 +58,7 @@ def kind(name: str, *, folder: bool) -> str:
     """What a file or folder that is skipped is counted under."""
     ending = Path(name).suffix.lower()
     if name.startswith("."):  # a Mac's placeholder of 0.jpg is .0.jpg.icloud
-        return "hidden" if ending not in NOT_HERE else ending
+        return ending if ending in NOT_HERE else "hidden folder" if folder else "hidden"
     if not folder and is_conflict(name):
         return "conflicting version"
     if is_leftover(name, folder=folder):
@@ -67,12 +67,14 @@ def kind(name: str, *, folder: bool) -> str:
 
 
 def skipped_text(skipped: Counter[str]) -> str:
-    """`4 files skipped (3 .txt, 1 hidden)`: the five most frequent kinds, and how many more."""
+    """`skipped 3 .txt, 1 hidden, 1 @eaDir/`: the most frequent kinds, and how many more.
+
+    A folder counts once, whatever it holds: nobody looked.
+    """
     if not skipped:
         return ""
-    count = skipped.total()
     most = sorted(skipped.items(), key=lambda each: (-each[1], each[0]))
-    parts = [f"{count:,} {kind}" for kind, count in most[:5]]
-    rest = sum(count for _, count in most[5:])
-    parts += [f"{rest:,} others"] if rest else []
-    return f"{counted(count, 'file')} skipped ({', '.join(parts)})"
+    parts = [f"{count:,} {kind}" for kind, count in most[:8]]
+    rest = sum(count for _, count in most[8:])
+    parts += [f"{rest:,} of {counted(len(most) - 8, 'more kind')}"] if rest else []
+    return f"skipped {', '.join(parts)}"

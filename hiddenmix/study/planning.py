@@ -81,7 +81,8 @@ def check_requests(configs: Sequence[Config]) -> None:
 def batch_too_large(batch_size: int, images: int) -> ConfigError:
     """The error for a batch of more than the training images."""
     usual = f"{batch_size} is the default, " if batch_size == Config().batch_size else ""
-    hint = f"{usual}set for example batch_size={max(2, images // 8)}"
+    eighth = 2 ** max(1, (images // 8).bit_length() - 1)  # eight steps an epoch, or more
+    hint = f"{usual}set for example batch_size={eighth}"
     return ConfigError("batch_size", batch_size, f"2 to {images} training images; {hint}")
 
 

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from hiddenmix import evaluate
+from hiddenmix.config import DatasetConfig
+from hiddenmix.data.loading import read
 from hiddenmix.report import results
+from tests.docs.pages import ROOT, blocks
 from tests.support.commands import Command, cells, command
 from tests.support.image_folders import make_folder, pixels
 
@@ -29,7 +32,7 @@ def test_a_flat_folder_is_counted_divided_and_recorded(run: Command, tmp_path: P
     assert ended.code == 0, ended.errors
     assert (
         "data train: 16 training and 4 test images of 2 classes; no test image stands twice; "
-        "1 file skipped (1 .txt)\n"
+        "skipped 1 .txt\n"
     ) in ended.output
     assert "data train: dataset.test_fraction=0.2: the test images are held out" in ended.output
     stored = json.loads((cells(tmp_path)[0] / "result.json").read_text())
@@ -60,6 +63,23 @@ def test_a_missing_class_goes_through_to_the_report(run: Command, tmp_path: Path
     [row] = results(tmp_path / "outputs" / "default").query("layer == 'none'").to_dict("records")
     assert (row["class/cat"], row["test_size"]) == (None, 4)
     assert row["balanced_accuracy"] == row["class/dog"] == row["accuracy"]
+
+
+def test_the_example_of_labels_in_a_table_trains_as_the_same_images_in_folders(
+    run: Command, tmp_path: Path
+) -> None:
+    """The code of docs/data.md, word for word."""
+    (text,) = [each.text for each in blocks(ROOT / "docs/data.md") if "listed.py" in each.text]
+    (tmp_path / "listed.py").write_text(text)
+    root = make_folder(tmp_path / "images", images=4)
+    files = sorted(root.glob("t*/*/*.png"))
+    lines = [f"{file},{file.parent.name},{file.parent.parent.name}" for file in files]
+    (tmp_path / "photos.csv").write_text("\n".join(["file,label,split", *lines]))
+    ended = run("dataset=import", "dataset.target=listed.make", "baseline=false", *TINY)
+    assert ended.code == 0, ended.errors
+    stored = json.loads((cells(tmp_path)[0] / "result.json").read_text())
+    folder = read(DatasetConfig(name="image_folder", root=str(root), resize=64))
+    assert stored["data"]["digest"] == folder.digest
 
 
 def test_arrays_and_an_imported_function_are_the_same_data(

@@ -41,7 +41,7 @@ def test_folders_of_systems_and_tools_are_no_classes_and_hold_no_images(
         shutil.copy(root / "train" / "cat" / "0.png", place / name / "SYNOPHOTO_THUMB_M.png")
     found = scan(root)
     assert found.names == whole
-    assert found.skipped == {"hidden" if name[0] == "." else f"{name}/": 2}
+    assert found.skipped == {"hidden folder" if name[0] == "." else f"{name}/": 2}
 
 
 def test_other_files_are_skipped_counted_and_named(root: Path) -> None:
@@ -51,6 +51,7 @@ def test_other_files_are_skipped_counted_and_named(root: Path) -> None:
         "b.txt",
         "a.xml",
         "a.json",
+        "a.yml",
         "._0.png",
         ".DS_Store",
         "Thumbs.db",
@@ -62,13 +63,13 @@ def test_other_files_are_skipped_counted_and_named(root: Path) -> None:
     whole = read(DatasetConfig(name="image_folder", root=str(root)))
     assert len(whole.train.labels) == 10
     assert whole.skipped == (
-        "10 files skipped (2 .txt, 2 hidden, 1 .heic, 1 .json, "
-        "1 .png beside the class folders, 3 others)"
+        "skipped 2 .txt, 2 hidden, 1 .heic, 1 .json, 1 .png beside the class folders, 1 .xml, 1 .yml, "
+        "1 Thumbs.db, 1 of 1 more kind"
     )
     shutil.rmtree(folder)
     folder.mkdir()
     (folder / "x.heic").write_bytes(b"anything")
-    with pytest.raises(UserError, match=r"train/cat holds no image: 1 file skipped \(1 \.heic\)"):
+    with pytest.raises(UserError, match=r"train/cat holds no image: skipped 1 \.heic"):
         scan(root)
 
 
@@ -110,7 +111,7 @@ def test_images_that_are_not_here_are_warned_of(root: Path) -> None:
         "warning: 4 files not on this machine, or not wholly "
         "(.icloud, .nextcloud, .part, .crdownload)",
     )
-    assert whole.skipped.startswith("4 files skipped (1 .crdownload, 1 .icloud")
+    assert whole.skipped.startswith("skipped 1 .crdownload, 1 .icloud")
 
 
 def test_what_annotation_tools_leave_is_skipped_or_said(root: Path) -> None:
@@ -126,7 +127,7 @@ def test_what_annotation_tools_leave_is_skipped_or_said(root: Path) -> None:
     shutil.copy(folder / "0.png", folder / "a_mask.png")  # of no image
     whole = read(DatasetConfig(name="image_folder", root=str(root)))
     assert len(whole.train.labels) == 10 + 1 + 3
-    assert whole.skipped == "2 files skipped (1 .json, 1 folder of labelme)"
+    assert whole.skipped == "skipped 1 .json, 1 folder of labelme"
     assert whole.remarks == (
         "warning: 2 files named as masks of others, and taken as images: "
         "train/cat/1_mask.png, ...; move them away if they are masks",

@@ -103,7 +103,7 @@ VALUES = [
     _value("epochs=1e9", "epochs=1000000000 is not allowed"),
     _value("batch_size=0", "batch_size" + _NUMBER),
     _value("batch_size=1", "batch_size" + _NUMBER),
-    _value("batch_size=1438", "allowed: 2 to 1437 training images; set for example batch_size=179"),
+    _value("batch_size=1438", "allowed: 2 to 1437 training images; set for example batch_size=128"),
     _value("precision=fp8", "allowed: float32, bf16"),
     _value("compile=maybe", "allowed: auto, true, false"),
     _value("operation=paste", "allowed: mixup, cutmix"),
