@@ -16,7 +16,7 @@ Right = NDArray[np.float64]
 """Share of an image's conditions that a network answers right, [N] in [0, 1]; 0 or 1 for clean images."""
 
 CLEAN, SHIFTS = "clean", "shift"
-"""What is answered, beside the names of outside sets (`outside/<name>`)."""
+"""What is answered, beside families of shifts (`shift/<family>`) and outside sets (`outside/<name>`)."""
 
 NAME = "answers.safetensors.gz"
 """In a report's folder: what is needed of all predictions to compute its statistics again."""
@@ -49,9 +49,9 @@ class Answers:
         return None if found is None else found.get(what)
 
     def kinds(self, cell: str) -> list[str]:
-        """What there are answers of: `clean`, `shift`, `outside/<name>` ..."""
+        """What there are answers of, but for single families: `clean`, `shift`, `outside/<name>` ..."""
         self.right(cell, CLEAN)
-        return list(self._read[cell] or ())
+        return [name for name in self._read[cell] or () if not name.startswith(f"{SHIFTS}/")]
 
     def _cell(self, cell: str) -> dict[str, Right] | None:
         path = self._folder / "cells" / cell / "predictions.safetensors"
@@ -79,7 +79,13 @@ class Answers:
 def _comparable(row: pd.Series) -> set[str]:
     """What of a cell's answers `Study.cells` still holds the accuracies of."""
     sets = {f"outside/{condition.partition(':')[0]}" for condition in row["outside"]}
-    return {CLEAN, *sets, *([SHIFTS] if row["shift"] else [])}
+    families = {f"{SHIFTS}/{family(condition)}" for condition in row["shift"]}
+    return {CLEAN, *sets, *families, *([SHIFTS] if families else [])}
+
+
+def family(condition: str) -> str:
+    """The kind of a shift: `rotation` of `rotation_20`."""
+    return condition.rpartition("_")[0]
 
 
 _SCALE = 27720
@@ -101,7 +107,7 @@ def _load_published(path: Path) -> dict[str, dict[str, Right]]:
 def summary(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Right]:
     """From the tensors of `predictions.safetensors`: right answers by image, families counted once.
 
-    `shift` is the mean over the families of shifts of the means over their strengths. An outside set
+    `shift/<family>` is the mean over a family's strengths, `shift` the mean over families. An outside set
     with several conditions of the same images (CIFAR-10-C) is the mean over them.
     """
     label = arrays["label"]
@@ -116,13 +122,14 @@ def summary(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Right]:
             continue
         if kind == "shift":
             right = (arrays[name] == label[chosen]).astype(np.float64)
-            families.setdefault(condition.rpartition("_")[0], []).append(right)
+            families.setdefault(f"{SHIFTS}/{family(condition)}", []).append(right)
         elif kind == "outside":
             truth = arrays[f"outside/{condition}/label"]
             right = (arrays[name] == truth).astype(np.float64)
             outside.setdefault(condition.partition(":")[0], []).append((right, truth))
     if families:
-        found[SHIFTS] = np.mean([np.mean(each, axis=0) for each in families.values()], axis=0)
+        means = {name: np.mean(each, axis=0) for name, each in families.items()}
+        found |= {SHIFTS: np.mean(list(means.values()), axis=0), **means}
     for name, parts in outside.items():
         same = all(np.array_equal(truth, parts[0][1]) for _, truth in parts)
         rights = [right for right, _ in parts]

@@ -18,7 +18,7 @@ from hiddenmix.report.comparison import INPUT, PLAIN, layer_rank
 from hiddenmix.report.factors import Effect
 from hiddenmix.report.fields import UnusableError, read_text
 from hiddenmix.report.results import Study
-from hiddenmix.report.tables import markdown_table, p_text, points
+from hiddenmix.report.tables import markdown_table, p_is, p_text, points
 from hiddenmix.report.two_way import Gain
 from hiddenmix.terminal import clean
 
@@ -185,7 +185,7 @@ def answer(places: Sequence[Place]) -> str:
     assert tested.p is not None
     text = (
         f"**Why**: over n = {over}, the rank correlation of gain and distance from image mixing is "
-        f"ρ = {_rho(tested.rho)} (p = {p_text(tested.p)}, by permutation)"
+        f"ρ = {_rho(tested.rho)} ({p_is(tested.p)}, by permutation)"
     )
     if tested.p < 0.05:
         text += (

@@ -84,6 +84,7 @@ def question_json(question: Question, margin: float) -> dict[str, Any]:
         "image_mixup_over_plain": _plain(question.mixup),
         "need": _plain(question.need),
         "look": _plain(question.look),
+        "families": [_plain(each) for each in question.families],
         "gain_by_seed": {str(seed): gain for seed, gain in question.by_seed.items()},
         "settings": list(question.rows["setting"]),
         "seeds_left_out": list(question.left_out),

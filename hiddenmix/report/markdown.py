@@ -14,6 +14,7 @@ from hiddenmix.report.tables import (
     escaped,
     gain_text,
     identity,
+    interval,
     markdown_table,
     mean_text,
     outcome,
@@ -43,6 +44,12 @@ Each effect is the mean over all pairs of settings that differ in nothing else, 
 images and α are not confounded. Intervals are for new seeds and new test images; p (Holm) is corrected \
 over this table. The question above was fixed beforehand; what stands here was not, and explores."""
 
+_BY_FAMILY = """\
+The gain of the question on shifted images is the mean over these families, each counted once, whatever \
+its number of strengths. Where they differ in sign, that mean says little of any of them, and depends on \
+which families there are. p (Holm) is corrected over the families of a question. These rows explore, and \
+carry no verdict."""
+
 _TERMS = """\
 K is the number of images that are mixed with each other: two (siamese), three (triplet), or as many as \
 the mode says. Their weights are drawn from a Dirichlet distribution with the parameter α; two weights \
@@ -69,6 +76,7 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
         lines += ["## Factors", "", _effects(found.effects), "", _FACTORS, ""]
         lines += _best(found.best)
     lines += distances.section(found.places)
+    lines += _by_family(found.questions)
     lines += _by_seed(found.questions)
     images = image_mixing(table.loc[table["layer"] != PLAIN, "variant"])
     reading = _READING.format(images=images)
@@ -105,6 +113,26 @@ def question_row(question: Question) -> dict[str, str]:
     if mixup is not None:
         row["image mixing over plain"] = points(mixup.mean, mixup.low, mixup.high)
     return row
+
+
+def _by_family(questions: list[Question]) -> list[str]:
+    """What the mean over the families of shifts is the mean of."""
+    rows = [
+        {
+            **{"data": question.title, "network": question.model},
+            **{"differs in": question.variant, "family": each.name},
+            **{"n": str(each.gain.seeds), "N": f"{each.gain.images:,}" if each.gain.images else ""},
+            "gain, points [95 %]": interval(each.gain),
+            **{"p": p_text(each.gain.p_value), "p (flip)": p_text(each.gain.p_flip)},
+            "p (Holm)": p_text(each.p_holm),
+            "image mixing over plain": interval(each.mixup) if each.mixup else "",
+        }
+        for question in questions
+        for each in question.families
+    ]
+    if not rows:
+        return []
+    return ["## Shifted images, by family", "", markdown_table(rows), "", _BY_FAMILY, ""]
 
 
 def _by_seed(questions: list[Question]) -> list[str]:
@@ -174,20 +202,13 @@ def _effects(effects: list[Effect]) -> str:
             **{"data": each.title, "network": each.model, "factor": each.factor},
             **{"level": each.level, "against": each.reference, "pairs": str(each.pairs)},
             **{"n": str(each.gain.seeds), "N": f"{each.gain.images:,}" if each.gain.images else ""},
-            "effect, points [95 %]": _interval(each),
+            "effect, points [95 %]": interval(each.gain),
             **{"p": p_text(each.gain.p_value), "p (flip)": p_text(each.gain.p_flip)},
             "p (Holm)": p_text(each.p_holm),
         }
         for each in effects
     ]
     return markdown_table(rows)
-
-
-def _interval(effect: Effect) -> str:
-    gain = effect.gain
-    if gain.low is None:
-        return points(gain.mean, gain.seed_low, gain.seed_high)
-    return points(gain.mean, gain.low, gain.high)
 
 
 def _best(found: list[Best]) -> list[str]:

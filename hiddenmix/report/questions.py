@@ -7,6 +7,7 @@ alpha, averaged over the study's (K, alpha) grid within a seed. The same is aske
 outside: the shifts, and each outside set. Settings behind it carry no verdict.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,10 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hiddenmix.report.answers import CLEAN, SHIFTS, Answers
+from hiddenmix.report.answers import CLEAN, SHIFTS, Answers, family
 from hiddenmix.report.comparison import INPUT, PLAIN, first_hidden_layer
 from hiddenmix.report.decision import FEWEST, Need, what_would_decide, word
 from hiddenmix.report.sequential import Look, looks, should_stop
+from hiddenmix.report.statistics import holm
 from hiddenmix.report.two_way import Gain, seeds_alone, two_way
 
 Pair = tuple[str, str]
@@ -68,8 +70,23 @@ class Question:
     settings: tuple[str, ...] = ()
     """Keys of all settings of its data set, network and variant that mix, at whatever layer."""
 
+    families: Sequence["Family"] = ()
+    """Of shifts, what is found in each family; the answer is their mean."""
+
     passed_over: tuple[str, ...] = ()
     """Where `layer` is None: hidden layers that the study mixes at and no question is about."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """What mixing at the question's layer gains on one family of shifts: it explores."""
+
+    name: str
+    gain: Gain
+    p_holm: float | None
+    """Corrected over the question's families."""
+    mixup: Gain | None
+    """As of `Question`."""
 
 
 def questions(
@@ -120,11 +137,7 @@ def _ask(
     margin: float,
 ) -> Question:
     title, model, variant, layer, what = about
-    pairs = [(row["setting"], row["baseline"]) for _, row in grid.iterrows()]
-    compared = compare(pairs, what, by_setting, answers)
-    plain = [(row["baseline"], row["plain"]) for _, row in grid.iterrows()]
-    # The baselines of several K or alpha share one plain training.
-    over_plain = compare(list(dict.fromkeys(plain)), what, by_setting, answers)
+    compared, over_plain = _compared(grid, what, by_setting, answers)
     gain = compared.gain
     most = _most_seeds(grid, by_setting)
     look = None
@@ -144,12 +157,46 @@ def _ask(
         gain=gain,
         word=verdict,
         need=need,
-        mixup=over_plain.gain,
+        mixup=over_plain,
         look=look,
         left_out=compared.left_out,
         without_predictions=compared.without_predictions,
         by_seed=compared.by_seed,
+        families=_families(grid, by_setting, answers) if what == SHIFTS else (),
     )
+
+
+def _compared(
+    grid: pd.DataFrame, what: str, by_setting: Mapping[str, pd.DataFrame], answers: Answers
+) -> tuple["Compared", Gain | None]:
+    """The settings of `grid` against mixing images, and that against plain training."""
+    pairs = [(row["setting"], row["baseline"]) for _, row in grid.iterrows()]
+    plain = [(row["baseline"], row["plain"]) for _, row in grid.iterrows()]
+    # The baselines of several K or alpha share one plain training.
+    over_plain = compare(list(dict.fromkeys(plain)), what, by_setting, answers)
+    return compare(pairs, what, by_setting, answers), over_plain.gain
+
+
+def _families(
+    grid: pd.DataFrame, by_setting: Mapping[str, pd.DataFrame], answers: Answers
+) -> list[Family]:
+    """By gain, the largest first."""
+    conditions = [
+        name for each in grid["setting"] for found in by_setting[each]["shift"] for name in found
+    ]
+    compared = {
+        name: _compared(grid, f"{SHIFTS}/{name}", by_setting, answers)
+        for name in dict.fromkeys(map(family, conditions))
+    }
+    gains = {name: each.gain for name, (each, _) in compared.items() if each.gain is not None}
+    p_values = [
+        gain.p_value if gain.p_value is not None else gain.p_seeds for gain in gains.values()
+    ]
+    found = [
+        Family(name, gain, p, compared[name][1])
+        for (name, gain), p in zip(gains.items(), holm(p_values), strict=True)
+    ]
+    return sorted(found, key=lambda each: -each.gain.mean)
 
 
 def _most_seeds(grid: pd.DataFrame, by_setting: Mapping[str, pd.DataFrame]) -> int | None:
@@ -183,7 +230,8 @@ def compare(
 ) -> Compared:
     """The mean of treated minus baseline over `pairs`, within each seed that all of them have.
 
-    Where predictions are missing, seeds alone are a factor, of clean accuracy, which the results hold.
+    Where predictions are missing, seeds alone are a factor: of clean accuracy and of that under a family
+    of shifts, which the results hold.
     """
     known = [pair for pair in pairs if set(pair) <= by_setting.keys()]
     if not known:
@@ -211,7 +259,7 @@ def compare(
     missing = sum(right is None for right in rights.values())
     sizes = {len(right) for right in rights.values() if right is not None}
     if missing or len(sizes) > 1:
-        differences = _from_results(known, by_seed, seeds) if what == CLEAN else {}
+        differences = _from_results(known, by_seed, seeds, what)
         gain = seeds_alone(differences.values()) if differences else None
         return Compared(gain, left_out, missing, differences, None)
     size = sizes.pop()
@@ -227,12 +275,27 @@ def compare(
 
 
 def _from_results(
-    pairs: Sequence[Pair], by_seed: Mapping[str, Mapping[int, pd.Series]], seeds: Sequence[int]
+    pairs: Sequence[Pair],
+    by_seed: Mapping[str, Mapping[int, pd.Series]],
+    seeds: Sequence[int],
+    what: str,
 ) -> dict[int, float]:
-    """Seed -> mean difference in clean accuracy."""
-    return {
-        seed: float(
-            np.mean([by_seed[a][seed]["accuracy"] - by_seed[b][seed]["accuracy"] for a, b in pairs])
-        )
-        for seed in seeds
-    }
+    """Seed -> mean difference in accuracy; none where the results do not hold all of it."""
+    found: dict[int, float] = {}
+    for seed in seeds:
+        differences = [
+            accuracy(by_seed[a][seed], what) - accuracy(by_seed[b][seed], what) for a, b in pairs
+        ]
+        found[seed] = float(np.mean(differences))
+    return found if all(map(math.isfinite, found.values())) else {}
+
+
+def accuracy(cell: pd.Series, what: str) -> float:
+    """The accuracy that a result holds of clean images or of a family of shifts, the mean over its
+    strengths; NaN where it holds none."""
+    if what == CLEAN:
+        return float(cell["accuracy"])
+    strengths = [
+        right for name, right in cell["shift"].items() if what == f"{SHIFTS}/{family(name)}"
+    ]
+    return sum(strengths) / len(strengths) if strengths else math.nan

@@ -15,8 +15,8 @@ from hiddenmix.report.findings import FORMAT, find, question_json
 from hiddenmix.report.markdown import question_row
 from hiddenmix.report.questions import Question
 from hiddenmix.report.results import Study
-from hiddenmix.report.statistics import mean_interval
-from hiddenmix.report.tables import escaped, markdown_table, points
+from hiddenmix.report.statistics import holm, mean_interval
+from hiddenmix.report.tables import escaped, markdown_table, p_text, points
 from hiddenmix.report.verdict import asked, told
 from hiddenmix.report.writing import remove_stale, save, unwritable, with_results
 from hiddenmix.system import atomic
@@ -29,7 +29,9 @@ _READING = """\
 Each row is a question of its own, fixed beforehand and answered by the rule of docs/statistics.md at \
 5 %: of twenty rows without any difference one may be expected to err. The gain is the accuracy of \
 mixing feature maps at the layer minus that of mixing as many images, averaged over the study's K and α. \
-Its interval is for new seeds *and* new test images; that for this test set holds for new seeds alone."""
+Its interval is for new seeds *and* new test images; that for this test set holds for new seeds alone. \
+p (Holm) is p after Holm's correction over all rows, for those who draw one conclusion from them; \
+verdicts are without it."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,6 @@ class Row:
     question: Question
     margin: float
     """What counts as equal, a fraction."""
-
-    def cells(self) -> dict[str, str]:
-        """What a table says of it."""
-        return {"study": self.study} | question_row(self.question)
 
 
 @dataclass(frozen=True)
@@ -132,6 +130,20 @@ def pool(rows: Sequence[Row]) -> list[Pooled]:
     return found
 
 
+def _cells(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """What a table says of each row."""
+    gains = [row.question.gain for row in rows]
+    corrected = holm([None if gain is None else gain.p_value for gain in gains])
+    table = []
+    for row, p in zip(rows, corrected, strict=True):
+        cells = {"study": row.study} | question_row(row.question)
+        names = [*cells]
+        names.insert(names.index("p (flip)") + 1, "p (Holm)")
+        cells["p (Holm)"] = p_text(p)
+        table.append({name: cells[name] for name in names})
+    return table
+
+
 def write_several(
     studies: Sequence[Study],
     rows: Sequence[Row],
@@ -171,7 +183,7 @@ def write_several(
         }
         content = json.dumps(verdict, indent=1, allow_nan=False, default=str) + "\n"
         atomic.write_bytes(output / "verdict.json", content.encode("utf-8", "replace"))
-        table = pd.DataFrame([row.cells() for row in rows]).to_csv(index=False)
+        table = pd.DataFrame(_cells(rows)).to_csv(index=False)
         atomic.write_bytes(output / "verdicts.csv", table.encode("utf-8", "replace"))
         atomic.write_bytes(output / "report.md", text.encode("utf-8", "replace"))
     except OSError as error:
@@ -203,7 +215,7 @@ def _markdown(
     for study in studies:
         lines += head.warnings(study)
     lines += figures
-    lines += ["## The questions", "", markdown_table([row.cells() for row in rows], _KEEP), ""]
+    lines += ["## The questions", "", markdown_table(_cells(rows), _KEEP), ""]
     lines += [_READING if pooled else f"{_READING} Nothing is pooled over data sets.", ""]
     lines += distances.section(places)
     for row in rows:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from hiddenmix.report.two_way import Gain
+
 LEFT = (
     *(
         "study",
@@ -19,7 +21,7 @@ LEFT = (
         "on",
         "verdict",
     ),
-    *("factor", "level", "against"),
+    *("factor", "level", "against", "family"),
 )
 """Columns of text, aligned to the left."""
 
@@ -38,6 +40,12 @@ def p_text(p: float | None) -> str:
     return f"{p:.4f}" if fine else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
+def p_is(p: float | None) -> str:
+    """`p = 0.031`, `p < 0.0001`."""
+    text = p_text(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
 def points(mean: float | None, low: float | None = None, high: float | None = None) -> str:
     """A difference of accuracies in percentage points, with its interval; blank where there is none."""
     if mean is None or math.isnan(mean):
@@ -48,6 +56,13 @@ def points(mean: float | None, low: float | None = None, high: float | None = No
         flat = low == high
         text += " [no spread]" if flat else f" [{_end(low)}, {_end(high)}]"
     return text.replace("-", "−")
+
+
+def interval(gain: Gain) -> str:
+    """A gain in points with its interval for new seeds and new test images, or else for new seeds."""
+    if gain.low is None:
+        return points(gain.mean, gain.seed_low, gain.seed_high)
+    return points(gain.mean, gain.low, gain.high)
 
 
 def _end(value: float) -> str:

@@ -10,7 +10,7 @@ from hiddenmix.report.answers import CLEAN, SHIFTS
 from hiddenmix.report.comparison import image_mixing, operation
 from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, LEVEL, OUT_OF_REACH, Way
 from hiddenmix.report.questions import Question
-from hiddenmix.report.tables import code, escaped, p_text, points
+from hiddenmix.report.tables import code, escaped, p_is, p_text, points
 from hiddenmix.report.two_way import Gain
 
 
@@ -56,7 +56,8 @@ def told(question: Question, margin: float, *, markdown: bool = True) -> list[st
     mixing = "CutMix of" if operation(question.variant) == "cutmix" else "mixing"
     effect = (
         f"{mixing} feature maps at {layer} instead of images: "
-        f"{points(gain.mean, gain.low, gain.high)} points of accuracy{_images(question, gain)}."
+        f"{points(gain.mean, gain.low, gain.high)} points of accuracy"
+        f"{_of_what(question, gain, markdown)}."
     )
     many = len(question.rows)
     about = f"mean of {many} settings of K and α" if many > 1 else "one setting of K and α"
@@ -78,11 +79,19 @@ def _undecided(question: Question, gain: Gain, margin: float) -> tuple[str, ...]
     return _why(question, gain, margin), _needed(question, gain, margin)
 
 
-def _images(question: Question, gain: Gain) -> str:
-    """The effect counted in test images, which shows how little it may be."""
-    if question.what != CLEAN or not gain.images:
+def _of_what(question: Question, gain: Gain, markdown: bool) -> str:
+    """The effect counted in test images, which shows how little it may be; of shifts, what the families
+    of which it is the mean reach from and to."""
+    if question.what == CLEAN and gain.images:
+        return f", {abs(gain.mean) * gain.images:,.1f} of {gain.images:,} test images"
+    if len(question.families) < 2:
         return ""
-    return f", {abs(gain.mean) * gain.images:,.1f} of {gain.images:,} test images"
+    ends = [
+        f"{points(each.gain.mean)} ({escaped(each.name) if markdown else each.name})"
+        for each in (question.families[-1], question.families[0])
+    ]
+    count = len(question.families)
+    return f", the mean of {count} families of shifts, from {ends[0]} to {ends[1]}"
 
 
 _WORDS = {
@@ -113,8 +122,8 @@ def _sure(gain: Gain, about: str) -> str:
     text = f"How sure: no interval for new test images; {counts}."
     if gain.low is not None:
         text = (
-            f"How sure: 95 % interval for new seeds and new test images; {counts}; p = "
-            f"{p_text(gain.p_value)}, sign-flip p over seeds {p_text(gain.p_flip)}."
+            f"How sure: 95 % interval for new seeds and new test images; {counts}; "
+            f"{p_is(gain.p_value)}, sign-flip p over seeds {p_text(gain.p_flip)}."
         )
     if gain.seed_low is not None:
         seeds = points(gain.mean, gain.seed_low, gain.seed_high).partition(" ")[2]

@@ -1,13 +1,15 @@
 """The study's questions: which they are, what they rest on, and what is said of them."""
 
+import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load
+from safetensors.numpy import load, save
 
 from hiddenmix.report.answers import CLEAN, SHIFTS, Answers, summary
 from hiddenmix.report.factors import best_layers, effects
@@ -16,7 +18,7 @@ from hiddenmix.report.looks import former, record_looks
 from hiddenmix.report.questions import Question
 from hiddenmix.report.results import read_study
 from hiddenmix.report.statistics import holm
-from hiddenmix.report.two_way import two_way
+from hiddenmix.report.two_way import seeds_alone, two_way
 from hiddenmix.report.verdict import spoken, told
 from hiddenmix.report.writing import write_report
 from tests.support.commands import unrendered
@@ -228,6 +230,74 @@ def test_shifts_are_asked_of_images_with_each_family_once() -> None:
     assert right["outside/c"].tolist() == [1, 0.5]
     few = summary({**arrays, "subset": np.array([2, 0, 1], np.int32)})
     assert few[SHIFTS].tolist() == [0, 0.25, 0]
+
+
+def families_apart(study: Path) -> None:
+    """Six seeds at input and conv1: at conv1 10 + seed more are right under blur, as many and twice as
+    many fewer under two strengths of noise."""
+    label = np.zeros(100, np.uint8)
+    for seed in range(6):
+        for layer in ("none", "input", "conv1"):
+            mode, alpha = (None, None) if layer == "none" else ("siamese", 1.0)
+            result = made_result(layer, mode, alpha, seed, full=True)
+            more = (10 + seed) * (layer == "conv1")
+            wrong = {"blur_0.04": 50 - more, "noise_0.1": 50 + more, "noise_0.2": 50 + 2 * more}
+            wrong |= {"rotation_20": 50}
+            answers = {
+                name: (np.arange(100) < many).astype(np.uint8) for name, many in wrong.items()
+            }
+            arrays = {"label": label, "clean/class": label}
+            arrays |= {f"shift/{name}/class": answer for name, answer in answers.items()}
+            content = save(arrays)
+            result["predictions"] = hashlib.blake2b(content, digest_size=16).hexdigest()
+            result["shift"] = {
+                name: {"accuracy": float((answer == 0).mean()), "nll": 1.0}
+                for name, answer in answers.items()
+            }
+            (write_cell(study, result) / "predictions.safetensors").write_bytes(content)
+
+
+def test_families_of_shifts_stand_beside_their_mean(tmp_path: Path) -> None:
+    families_apart(tmp_path)
+    everything = found(tmp_path)
+    clean, shifted = everything.questions
+    assert not clean.families
+    assert shifted.what == SHIFTS
+    blur, rotation, noise = shifted.families
+    assert (blur.name, rotation.name, noise.name) == ("blur", "rotation", "noise")
+    means = [each.gain.mean for each in (blur, rotation, noise)]
+    assert means == pytest.approx([0.125, 0, -0.1875])
+    assert shifted.gain is not None
+    assert shifted.gain.mean == pytest.approx(sum(means) / 3)
+    # image by image: 10 + seed of them differ, the same ones at each seed
+    matrix = np.array(
+        [[float(50 - 10 - seed <= at < 50) for at in range(100)] for seed in range(6)]
+    )
+    assert blur.gain == two_way(matrix)
+    p_values = [blur.gain.p_value, 1.0, noise.gain.p_value]  # rotation: all alike, but tested
+    assert [each.p_holm for each in (blur, rotation, noise)] == holm(p_values)
+    assert blur.mixup is not None
+    assert blur.mixup.mean == 0
+    sentence = spoken(shifted, everything.margin)
+    assert (
+        " points of accuracy, the mean of 3 families of shifts, from −18.75 (noise) to +12.50 (blur). "
+        "How sure"
+    ) in sentence
+    text = write_report(tmp_path).read_text()
+    assert re.search(r"\| blur +\| +6 \| +100 \| +\+12\.50 \[", text)
+    stored = json.loads((tmp_path / "report/verdict.json").read_text())["questions"][1]
+    assert [each["gain"]["mean"] for each in stored["families"]] == pytest.approx(means)
+
+
+def test_families_without_predictions_are_compared_over_seeds(tmp_path: Path) -> None:
+    families_apart(tmp_path)
+    for path in tmp_path.glob("cells/*/predictions.safetensors"):
+        path.unlink()
+    blur, _, noise = found(tmp_path).questions[1].families
+    expected = seeds_alone([(10 + seed) / 100 for seed in range(6)])
+    assert (blur.gain.low, blur.gain.images) == (None, 0)
+    assert blur.gain.seed_low == pytest.approx(expected.seed_low)
+    assert noise.gain.mean == pytest.approx(-0.1875)
 
 
 def test_the_best_layer_is_reported_without_its_luck(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hiddenmix.report.__main__ import main
 from hiddenmix.report.findings import find, question_json
 from hiddenmix.report.results import read_study
 from hiddenmix.report.several import pool, read
-from hiddenmix.report.statistics import mean_interval
+from hiddenmix.report.statistics import holm, mean_interval
+from hiddenmix.report.tables import p_text
 from tests.support.made_study import write_answers
 
 SETTINGS = (
@@ -58,6 +59,8 @@ def test_every_question_stands_as_in_its_own_report(tmp_path: Path, studies: lis
         expected = json.loads(json.dumps(question_json(alone, 0.005)))
         assert {key: question[key] for key in expected} == expected
     table = pd.read_csv(output / "verdicts.csv")
+    p_values = [each["gain"]["p_value"] for each in stored["questions"]]
+    assert list(table["p (Holm)"]) == [p_text(each) for each in holm(p_values)]
     assert list(table["data"][:3]) == ["Digits", "写真 & <b> $a_$\\frac{", "Photos"]
     assert list(table["verdict"][:3]) == ["supported", "contradicted", "undecided"]
     text = (output / "report.md").read_text()
