@@ -33,12 +33,15 @@ from hiddenmix.config.sweeps import (
     expand_jobs,
     refuse_grid,
 )
+from hiddenmix.config.training_keys import MIXING, NO_TRAINING
 
 __all__ = [
     "DATASETS",
     "GROUPS",
+    "MIXING",
     "MODELS",
     "MODES",
+    "NO_TRAINING",
     "AdamConfig",
     "Choice",
     "CnnConfig",

@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +35,9 @@ class Answers:
             zip(cells["cell"], cells["predictions"], strict=True)
         )
         self._comparable = {row["cell"]: _comparable(row) for _, row in cells.iterrows()}
+        self._shifts = {row["cell"]: {*row["shift"]} for _, row in cells.iterrows()}
         self._read: dict[str, dict[str, Right] | None] = {}
-        self._published: dict[str, dict[str, Right]] | None = None
+        self._published: dict[tuple[str, str | None], dict[str, Right]] | None = None
 
     def right(self, cell: str, what: str) -> Right | None:
         """[N] of a cell under `what`; None where its predictions lack or were never made, and where
@@ -58,21 +59,26 @@ class Answers:
         try:
             content = path.read_bytes()
             if hashlib.blake2b(content, digest_size=16).hexdigest() == self._digests.get(cell):
-                return summary(load(content))
+                return summary(load(content), self._shifts.get(cell, ()))
         except (OSError, SafetensorError, KeyError, ValueError):
             pass  # absent or damaged: the report's head counts such cells
         if self._published is None:
             self._published = _load_published(self._folder / "report" / NAME)
-        return self._published.get(cell)
+        digest = self._digests.get(cell)
+        # Of former versions without a digest, which may be of other results.
+        return self._published.get((cell, digest), self._published.get((cell, None)))
 
     def content(self) -> bytes:
-        """The summary of all cells, for a published report: `<cell>|<what>` -> [N], compressed."""
+        """The summary of all cells, for a published report: `<cell>|<what>|<digest of its predictions>`
+        -> [N], compressed."""
         arrays: dict[str, NDArray[np.uint16]] = {}
         for cell in sorted(self._digests):
             for what in self.kinds(cell):
                 found = self.right(cell, what)
                 if found is not None:
-                    arrays[f"{cell}|{what}"] = np.round(found * _SCALE).astype(np.uint16)
+                    arrays[f"{cell}|{what}|{self._digests[cell]}"] = np.round(
+                        found * _SCALE
+                    ).astype(np.uint16)
         return gzip.compress(save(arrays), mtime=0)  # equal answers, equal bytes
 
 
@@ -93,20 +99,21 @@ _SCALE = 27720
 many strengths and families are exact."""
 
 
-def _load_published(path: Path) -> dict[str, dict[str, Right]]:
-    found: dict[str, dict[str, Right]] = {}
+def _load_published(path: Path) -> dict[tuple[str, str | None], dict[str, Right]]:
+    found: dict[tuple[str, str | None], dict[str, Right]] = {}
     try:
         for name, values in load(gzip.decompress(path.read_bytes())).items():
-            cell, _, what = name.partition("|")
-            found.setdefault(cell, {})[what] = values / _SCALE
+            cell, what, *digest = name.split("|")
+            found.setdefault((cell, digest[0] if digest else None), {})[what] = values / _SCALE
     except (OSError, EOFError, SafetensorError, zlib.error):
         return {}
     return found
 
 
-def summary(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Right]:
+def summary(arrays: Mapping[str, NDArray[np.generic]], shifts: Collection[str]) -> dict[str, Right]:
     """From the tensors of `predictions.safetensors`: right answers by image, families counted once.
 
+    Of the shifts those named in `shifts` alone, which the study's networks have in common.
     `shift/<family>` is the mean over a family's strengths, `shift` the mean over families. An outside set
     with several conditions of the same images (CIFAR-10-C) is the mean over them.
     """
@@ -120,7 +127,7 @@ def summary(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Right]:
         condition, _, what = rest.rpartition("/")
         if what != "class":
             continue
-        if kind == "shift":
+        if kind == "shift" and condition in shifts:
             right = (arrays[name] == label[chosen]).astype(np.float64)
             families.setdefault(f"{SHIFTS}/{family(condition)}", []).append(right)
         elif kind == "outside":

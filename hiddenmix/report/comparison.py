@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from hiddenmix.config import mode_rank, show
+from hiddenmix.config import MIXING, NO_TRAINING, mode_rank, show
 from hiddenmix.report.statistics import PairedGain, holm, mean_interval, paired_gain
 from hiddenmix.terminal import clean
 
@@ -48,19 +48,7 @@ _FIRST = (
 )
 _LAST = ("norm", "avgpool", "fc1", "fc2", "fc", "head", "classifier")
 
-# Keys that name no training setting, are columns of their own, or mean nothing without mixing.
-_NO_VARIANT = {"layer", "mode", "alpha", "seed", "repeats", "baseline", "study", "device"}
-_NO_VARIANT |= {"evaluation", "evaluate_every", "checkpoint_seconds", "tracker"}
-_NO_VARIANT |= {
-    "margin",
-    "max_repeats",
-    "evaluation_images",
-    "dataset.root",
-    "model.weights",
-    "dataset.download",
-    "dataset.title",
-}
-_MIXING_ONLY = {"lam", "partners", "originals", "operation"}
+_NO_VARIANT = {*NO_TRAINING, "layer", "mode", "alpha", "seed"}  # these are columns of their own
 
 
 def operation(variant: str) -> str:
@@ -259,6 +247,10 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     for key, value in config.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
+        elif (
+            f"{prefix}{key}" == "dataset.resize" and isinstance(value, list) and len({*value}) == 1
+        ):
+            flat["dataset.resize"] = show(value[0])  # [64,64] is 64, to cells too
         else:
             flat[clean(f"{prefix}{key}")] = show(value)
     return flat
@@ -274,7 +266,7 @@ def _variants(cells: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     values: dict[tuple[str, str, str], set[str]] = {}
     for setting, first in firsts.items():
         found = _flat(first["config"])
-        skipped = _NO_VARIANT | (_MIXING_ONLY if first["layer"] == PLAIN else set())
+        skipped = _NO_VARIANT | ({*MIXING} if first["layer"] == PLAIN else set())
         flat[setting] = {
             key: value
             for key, value in found.items()

@@ -2,10 +2,12 @@
 measured, layer by layer, beside the gains. docs/why.md has the definitions.
 
 Each data set and network has one point a layer, of two images with equal weights: the distance is the
-mean over the plainly trained networks, the gain that of the factor `layer`, over the input.
+mean over the plainly trained networks, the gain that over the input. Ranks are compared within a data set
+and network alone: between them much else differs.
 """
 
 import io
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from hiddenmix.report.comparison import INPUT, PLAIN, layer_rank
-from hiddenmix.report.factors import Effect
+from hiddenmix.report.comparison import PLAIN, layer_rank
 from hiddenmix.report.fields import UnusableError, read_text
 from hiddenmix.report.results import Study
 from hiddenmix.report.tables import markdown_table, p_is, p_text, points
@@ -33,7 +35,8 @@ MEASURES = {
 
 _READING = ("cross_entropy", "kl", "total_variation", "in_classes")
 
-_PERMUTATIONS = 10_000  # all of them, up to seven layers
+_PERMUTATIONS = 10_000
+_ROUNDING = 1e-9
 
 _EXPLAINED = """\
 Two test images mixed in equal parts. Distance: |h(½x + ½x′) − ½h(x) − ½h(x′)| / |h(½x + ½x′)|, h the \
@@ -42,7 +45,8 @@ plainly trained networks after and before training; mixed here: of those that we
 at this layer. The rest is of plainly trained networks: p is their answer to the mixed map, q the \
 mixture of their answers to the two images; cross-entropy of p against the mixed label (at best ln 2 = \
 0.693 for images of two classes, 0 for one) and KL(q‖p), in nats; total variation of p and q; how often \
-the likeliest class of p is one of the two. The gain is that of the table of factors. \
+the likeliest class of p is one of the two. The gain is over the input, of the settings that all layers \
+have. \
 mixing_distance.csv has every network, three images, and other weights; docs/why.md the formulas."""
 
 
@@ -64,25 +68,26 @@ class Place:
 
 @dataclass(frozen=True)
 class Correlation:
-    """Spearman's rank correlation of the gains with a measure, over layers."""
+    """Spearman's rank correlation of the gains with a measure, over the layers within each data set and
+    network."""
 
     measure: str
     n: int
     """Layers."""
+    networks: int
+    """Data sets and networks with two layers or more, of which these are."""
     rho: float
     p: float | None
-    """Two-sided, by permutation of the gains; of the tested measure alone."""
+    """Two-sided, by permutation of the gains within each; of the tested measure alone."""
+    fewest: float | None
+    """The least that p can be."""
 
 
-def distances(study: Study, effects: Sequence[Effect]) -> list[Place]:
-    """What was measured of a study, by data set, network and depth; nothing where there is no
-    mixing_distance.csv, or a damaged one, which is added to `Study.problems`."""
+def distances(study: Study, gains: Mapping[tuple[str, str, str], Gain]) -> list[Place]:
+    """What was measured of a study, by data set, network and depth, with the `gains` of
+    `hiddenmix.report.factors.layer_gains`; nothing where there is no mixing_distance.csv, or a damaged
+    one, which is added to `Study.problems`."""
     table = _read(study)
-    gains = {
-        (effect.title, effect.model, effect.level): effect.gain
-        for effect in effects
-        if effect.factor == "layer" and effect.reference == INPUT
-    }
     found = []
     for (title, model, layer), rows in table.groupby(["title", "model", "layer"], sort=False):
         plain, own = rows[rows["trained"] == PLAIN], rows[rows["trained"] == layer]
@@ -136,32 +141,67 @@ def _read(study: Study) -> pd.DataFrame:
 
 
 def correlations(places: Sequence[Place]) -> list[Correlation]:
-    """Of the gains with each of `MEASURES`, where three layers or more have both and neither is the
-    same at all of them."""
+    """Of the gains with each of `MEASURES`, within data sets and networks of two layers or more, where
+    three layers in all have both and neither is the same within all of them."""
     found = []
     for measure in MEASURES:
-        known = [(each.values[measure], gain.mean) for each, gain in known_gains(places, measure)]
-        # Rounded: gains that are equal on paper are equal in rank.
-        values, gains = np.round(known, 9).reshape(-1, 2).T
-        if len(known) > 2 and np.ptp(values) > 0 and np.ptp(gains) > 0:
-            from scipy.stats import permutation_test, spearmanr  # slow to import
-
-            def rho(ys: Any, xs: Any = values) -> float:
-                return float(spearmanr(xs, ys).statistic)
-
-            p = None
-            if measure == "distance":
-                test = permutation_test(
-                    (gains,),
-                    rho,
-                    permutation_type="pairings",
-                    vectorized=False,
-                    n_resamples=_PERMUTATIONS,
-                    rng=np.random.default_rng(0),
-                )
-                p = float(test.pvalue)
-            found.append(Correlation(measure, len(known), rho(gains), p))
+        groups: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        for place, gain in known_gains(places, measure):
+            pair = (place.values[measure], gain.mean)
+            groups.setdefault((place.title, place.model), []).append(pair)
+        ranked = [_ranks(group) for group in groups.values() if len(group) > 1]
+        size = sum(len(group) for group in ranked)
+        rho = _rho_within(ranked)
+        if size < 3 or rho is None:
+            continue
+        p, fewest = _permuted(ranked, rho) if measure == "distance" else (None, None)
+        found.append(Correlation(measure, size, len(ranked), rho, p, fewest))
     return found
+
+
+_Ranks = NDArray[np.float64]
+"""[layers, 2]: ranks of the measure and of the gain within a data set and network, less their mean."""
+
+
+def _ranks(pairs: Sequence[tuple[float, float]]) -> _Ranks:
+    from scipy.stats import rankdata  # slow to import
+
+    # Rounded: gains that are equal on paper are equal in rank.
+    ranks = rankdata(np.round(pairs, 9), axis=0)
+    return np.asarray(ranks - ranks.mean(axis=0))
+
+
+def _scale(groups: Sequence[_Ranks]) -> float:
+    measure, gain = (math.fsum((group[:, side] ** 2).sum() for group in groups) for side in (0, 1))
+    return math.sqrt(measure * gain)
+
+
+def _rho_within(groups: Sequence[_Ranks]) -> float | None:
+    """The correlation of ranks pooled over `groups`, Spearman's where there is one; None where one side
+    does not vary."""
+    scale = _scale(groups)
+    return math.fsum(group.prod(axis=1).sum() for group in groups) / scale if scale > 0 else None
+
+
+def _permuted(groups: Sequence[_Ranks], rho: float) -> tuple[float, float]:
+    """The two-sided p of `rho` when gains change places within their group, and the least it can be:
+    over all permutations, or `_PERMUTATIONS` at random where there are more."""
+    scale = _scale(groups)
+    every = math.prod(math.factorial(len(group)) for group in groups)
+    if every <= _PERMUTATIONS:
+        sums = np.zeros(1)
+        for group in groups:
+            orders = np.array(list(itertools.permutations(group[:, 1])))
+            sums = np.add.outer(sums, orders @ group[:, 0]).ravel()
+        reached = np.abs(sums / scale) >= abs(rho) - _ROUNDING
+        most = np.abs(sums) >= np.abs(sums).max() - _ROUNDING
+        return float(reached.mean()), float(most.mean())
+    generator = np.random.default_rng(0)
+    hits = 0
+    for _ in range(_PERMUTATIONS):
+        drawn = sum(group[:, 0] @ generator.permutation(group[:, 1]) for group in groups)
+        hits += abs(drawn / scale) >= abs(rho) - _ROUNDING
+    return (hits + 1) / (_PERMUTATIONS + 1), 1 / (_PERMUTATIONS + 1)
 
 
 def known_gains(places: Sequence[Place], measure: str) -> list[tuple[Place, Gain]]:
@@ -174,18 +214,19 @@ def answer(places: Sequence[Place]) -> str:
     known = known_gains(places, "distance")
     if not known:
         return ""
-    sets = len({(each.title, each.model) for each, _ in known})
-    over = f"{len(known)} layer{'s' * (len(known) > 1)}"
-    if sets > 1:
-        over += f" of {sets} data sets and networks"
     found = {each.measure: each for each in correlations(places)}
     tested = found.get("distance")
     if tested is None:
+        over = f"{len(known)} layer{'s' * (len(known) > 1)}"
         return f"**Why**: gain and distance are known at {over}: too few that differ to be ranked."
     assert tested.p is not None
+    assert tested.fewest is not None
+    several = tested.networks > 1
+    within = f" within {tested.networks} data sets and networks" if several else ""
+    each = " within each" if several else ""
     text = (
-        f"**Why**: over n = {over}, the rank correlation of gain and distance from image mixing is "
-        f"ρ = {_rho(tested.rho)} ({p_is(tested.p)}, by permutation)"
+        f"**Why**: over n = {tested.n} layers{within}, the rank correlation of gain and distance from "
+        f"image mixing is ρ = {_rho(tested.rho)} ({p_is(tested.p)}, by permutation{each})"
     )
     if tested.p < 0.05:
         text += (
@@ -195,9 +236,8 @@ def answer(places: Sequence[Place]) -> str:
         )
     else:
         text += ": that the distance explains the gains is not shown."
-        fewest = 2 / math.factorial(tested.n)
-        if fewest >= 0.05:
-            text += f" With {tested.n} layers p cannot fall below {p_text(fewest)}."
+        if tested.fewest >= 0.05:
+            text += f" With so few layers p cannot fall below {p_text(tested.fewest)}."
     apart = sum(_apart(gain) for _, gain in known)
     text += f" {apart} of the {len(known)} gains have a 95 % interval that excludes 0."
     others = [each for each in found.values() if each.measure != "distance"]

@@ -5,7 +5,7 @@ that no other factor is confounded with it. Mixup and CutMix have effects of the
 reported with the optimism that picking it brings.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -174,7 +174,7 @@ def best_layers(table: pd.DataFrame, cells: pd.DataFrame, answers: Answers) -> l
     for title, model, kind, rows in mixing:
         places = {str(row["setting"]): _place(row) for _, row in rows.iterrows()}
         names = [name for name in dict.fromkeys(rows["layer"]) if name != INPUT]
-        pairs = {name: _pairs(places, "layer", name, INPUT) for name in names}
+        pairs = _common_pairs(places, names)
         whole = {name: compare(found, CLEAN, by_setting, answers) for name, found in pairs.items()}
         matrices = {name: each.matrix for name, each in whole.items() if each.matrix is not None}
         shapes = {matrix.shape for matrix in matrices.values()}
@@ -189,6 +189,36 @@ def best_layers(table: pd.DataFrame, cells: pd.DataFrame, answers: Answers) -> l
         best = float(means[first])
         found.append(Best(title, model, kind, layer, len(matrices), best, corrected, n, images))
     return found
+
+
+def layer_gains(
+    table: pd.DataFrame, cells: pd.DataFrame, answers: Answers
+) -> dict[tuple[str, str, str], Gain]:
+    """(title, model, layer) -> what mixup there gains over the input on clean test images, over the
+    settings that all layers of that network have, so that the gains compare with each other."""
+    by_setting = {str(key): group for key, group in cells.groupby("setting", sort=False)}
+    found = {}
+    for (title, model), rows in _networks(table):
+        mixup = rows[rows["variant"].map(operation) == "mixup"]
+        places = {str(row["setting"]): _place(row) for _, row in mixup.iterrows()}
+        names = [name for name in dict.fromkeys(mixup["layer"]) if name != INPUT]
+        for layer, pairs in _common_pairs(places, names).items():
+            gain = compare(pairs, CLEAN, by_setting, answers).gain
+            if gain is not None:
+                found[title, model, layer] = gain
+    return found
+
+
+def _common_pairs(
+    places: Mapping[str, Mapping[str, str]], layers: Sequence[str]
+) -> dict[str, list[tuple[str, str]]]:
+    """For each layer its settings with those at the input, of the K, alpha and whatever else varies that
+    all `layers` have: what else differed would count as the layer's. Layers without any are left out."""
+    pairs = {name: _pairs(places, "layer", name, INPUT) for name in layers}
+    pairs = {name: found for name, found in pairs.items() if found}
+    inputs = [{baseline for _, baseline in found} for found in pairs.values()]
+    common = set.intersection(*inputs) if inputs else set()
+    return {name: [each for each in found if each[1] in common] for name, found in pairs.items()}
 
 
 def _optimism(stack: NDArray[np.float64]) -> float:

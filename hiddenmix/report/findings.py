@@ -8,7 +8,7 @@ import pandas as pd
 from hiddenmix.report import distances, looks
 from hiddenmix.report.answers import Answers
 from hiddenmix.report.comparison import settings_table
-from hiddenmix.report.factors import Best, Effect, best_layers, effects
+from hiddenmix.report.factors import Best, Effect, best_layers, effects, layer_gains
 from hiddenmix.report.questions import Question, questions
 from hiddenmix.report.results import Study
 from hiddenmix.report.verdict import spoken
@@ -38,16 +38,15 @@ def find(study: Study, margin: float | None = None) -> Findings:
     table = settings_table(study.cells)
     answers = Answers(study.folder, study.cells)
     chosen = study.margin if margin is None else margin
-    found = effects(table, study.cells, answers)
     return Findings(
         table=table,
         questions=[
             replace(each, changed=looks.changed(study.looks, each))
             for each in questions(table, study.cells, answers, chosen)
         ],
-        effects=found,
+        effects=effects(table, study.cells, answers),
         best=best_layers(table, study.cells, answers),
-        places=distances.distances(study, found),
+        places=distances.distances(study, layer_gains(table, study.cells, answers)),
         margin=chosen,
         answers=answers,
     )

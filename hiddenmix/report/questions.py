@@ -8,7 +8,7 @@ outside: the shifts, and each outside set. Settings behind it carry no verdict.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,7 +50,8 @@ class Question:
     """What would decide an undecided one."""
 
     mixup: Gain | None
-    """What image mixup (or CutMix) itself gains over plain training, over the same grid and seeds."""
+    """What image mixup (or CutMix) itself gains over plain training, over the same grid and those of
+    the same seeds that plain training has; None where a part of the grid has none beside it."""
 
     look: Look | None
     """With `repeats=auto`, what the planned look says: `word` is its word, at its level."""
@@ -69,6 +70,9 @@ class Question:
 
     settings: tuple[str, ...] = ()
     """Keys of all settings of its data set, network and variant that mix, at whatever layer."""
+
+    alone: tuple[str, ...] = ()
+    """Settings of K and α at the layer that are left out, as no network mixed as many images."""
 
     families: Sequence["Family"] = ()
     """Of shifts, what is found in each family; the answer is their mean."""
@@ -97,7 +101,9 @@ def questions(
     found: list[Question] = []
     for (title, model, variant), rows in _groups(table):
         layer = first_hidden_layer(rows)
-        grid = rows[(rows["layer"] == layer) & rows["baseline"].isin(by_setting.keys())]
+        asked = rows[rows["layer"] == layer]
+        beside = asked["baseline"].isin(by_setting.keys())
+        grid = asked[beside]
         kinds = _kinds(grid, by_setting, answers) if layer else [CLEAN]
         hidden = dict.fromkeys(each for each in rows["layer"] if each not in (PLAIN, INPUT))
         found += [
@@ -105,10 +111,15 @@ def questions(
                 _ask((title, model, variant, layer, what), grid, by_setting, answers, margin),
                 settings=tuple(rows["setting"]),
                 passed_over=() if layer else tuple(hidden),
+                alone=tuple(map(_grid_text, asked["mode"][~beside], asked["alpha"][~beside])),
             )
             for what in kinds
         ]
     return sorted(found, key=lambda each: (each.what != CLEAN, each.what != SHIFTS, each.what))
+
+
+def _grid_text(mode: str, alpha: float) -> str:
+    return f"{mode} α={alpha:g}"
 
 
 def _groups(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str, str], pd.DataFrame]]:
@@ -172,9 +183,10 @@ def _compared(
     """The settings of `grid` against mixing images, and that against plain training."""
     pairs = [(row["setting"], row["baseline"]) for _, row in grid.iterrows()]
     plain = [(row["baseline"], row["plain"]) for _, row in grid.iterrows()]
+    compared = compare(pairs, what, by_setting, answers)
     # The baselines of several K or alpha share one plain training.
-    over_plain = compare(list(dict.fromkeys(plain)), what, by_setting, answers)
-    return compare(pairs, what, by_setting, answers), over_plain.gain
+    over_plain = compare(list(dict.fromkeys(plain)), what, by_setting, answers, compared.by_seed)
+    return compared, over_plain.gain
 
 
 def _families(
@@ -227,16 +239,17 @@ def compare(
     what: str,
     by_setting: Mapping[str, pd.DataFrame],
     answers: Answers,
+    among: Collection[int] | None = None,
 ) -> Compared:
-    """The mean of treated minus baseline over `pairs`, within each seed that all of them have.
+    """The mean of treated minus baseline over `pairs`, within each seed that all of them have, of those
+    `among` if that is given. Nothing where a setting has no cell.
 
     Where predictions are missing, seeds alone are a factor: of clean accuracy and of that under a family
     of shifts, which the results hold.
     """
-    known = [pair for pair in pairs if set(pair) <= by_setting.keys()]
-    if not known:
+    settings = {setting for pair in pairs for setting in pair}
+    if not settings or not settings <= by_setting.keys():
         return Compared(None, (), 0, {}, None)
-    settings = {setting for pair in known for setting in pair}
     by_seed = {
         key: {
             int(seed): cell
@@ -249,6 +262,7 @@ def compare(
     seeds = sorted(set.intersection(*(set(found) for found in by_seed.values())))
     everywhere = set().union(*by_seed.values())
     left_out = tuple(sorted(everywhere - set(seeds)))
+    seeds = [seed for seed in seeds if among is None or seed in among]
     if not seeds:
         return Compared(None, left_out, 0, {}, None)
     rights = {
@@ -259,17 +273,17 @@ def compare(
     missing = sum(right is None for right in rights.values())
     sizes = {len(right) for right in rights.values() if right is not None}
     if missing or len(sizes) > 1:
-        differences = _from_results(known, by_seed, seeds, what)
+        differences = _from_results(pairs, by_seed, seeds, what)
         gain = seeds_alone(differences.values()) if differences else None
         return Compared(gain, left_out, missing, differences, None)
     size = sizes.pop()
     matrix = np.zeros((len(seeds), size))
-    for treated, baseline in known:
+    for treated, baseline in pairs:
         for place, seed in enumerate(seeds):
             ours, theirs = rights[treated, seed], rights[baseline, seed]
             assert ours is not None
             assert theirs is not None
-            matrix[place] += (ours - theirs) / len(known)
+            matrix[place] += (ours - theirs) / len(pairs)
     means = dict(zip(seeds, matrix.mean(axis=1).tolist(), strict=True))
     return Compared(two_way(matrix), left_out, 0, means, matrix)
 

@@ -132,11 +132,25 @@ def read_study(folder: Path) -> Study:
         commands = _commands_of_cells(rows)
     versions = _tell_versions_apart(rows)
     _keep_what_compares(rows, problems)
-    margins = Counter(float(row["config"].get("margin", 0.5)) for row in rows)
-    margin = margins.most_common(1)[0][0] / 100 if margins else 0.005
+    margin = _margin(rows, problems)
     return Study(
         folder, _frame(rows), failures, missing, commands, problems, versions, looks, margin
     )
+
+
+def _margin(rows: list[dict[str, Any]], problems: list[str]) -> float:
+    """What counts as equal, a fraction: what most cells were asked for with, of as many the smallest."""
+    margins = Counter(float(row["config"].get("margin", 0.5)) for row in rows)
+    if not margins:
+        return 0.005
+    chosen = min(margins, key=lambda each: (-margins[each], each))
+    if len(margins) > 1:
+        others = ", ".join(f"{each:g} ({margins[each]})" for each in sorted(margins))
+        problems.append(
+            f"networks differ in margin: {others}; verdicts take {chosen:g}, that of most, and "
+            "python -m hiddenmix.report --margin another"
+        )
+    return chosen / 100
 
 
 def _tell_versions_apart(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
@@ -158,7 +172,8 @@ def _tell_versions_apart(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 def _keep_what_compares(rows: list[dict[str, Any]], problems: list[str]) -> None:
     """Of cells that were measured on other images than most, leave out those measurements: on
-    another number of test images (`evaluation_images`), or on another version of an outside set."""
+    another number of test images (`evaluation_images`), or on another version of an outside set. Of all
+    cells, leave out the shifts that some were not measured under: means over others do not compare."""
     for title in dict.fromkeys(row["title"] for row in rows):
         group = [row for row in rows if row["title"] == title and row["evaluated"]]
         odd = _odd(group, [str(row["evaluated"].get("images")) for row in group])
@@ -174,6 +189,21 @@ def _keep_what_compares(rows: list[dict[str, Any]], problems: list[str]) -> None
                 for key in ("outside", "outside_nll"):
                     row[key] = {c: v for c, v in row[key].items() if c.partition(":")[0] != name}
             _say_odd(odd, f"outside set {clean(name)}", "version of it", problems)
+        _keep_common_shifts([row for row in rows if row["title"] == title], problems)
+
+
+def _keep_common_shifts(rows: list[dict[str, Any]], problems: list[str]) -> None:
+    found = [row["shift"].keys() for row in rows if row["shift"]]
+    every = {name for names in found for name in names}
+    common = every.intersection(*found)
+    if alone := sorted(every - common):
+        for row in rows:
+            for key in ("shift", "shift_nll"):
+                row[key] = {name: value for name, value in row[key].items() if name in common}
+        problems.append(
+            f"shifts: {', '.join(alone)} left out, which not all networks were measured under; "
+            "python -m hiddenmix.evaluate makes them equal"
+        )
 
 
 def _odd(rows: list[dict[str, Any]], kinds: list[str]) -> list[dict[str, Any]]:

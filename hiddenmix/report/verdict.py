@@ -154,6 +154,11 @@ def _remarks(question: Question) -> str:
             f"The predictions of {counted(question.without_predictions, 'network')} are missing, so "
             "that test images are no factor here: python -m hiddenmix.evaluate makes them."
         )
+    if question.alone:
+        said.append(
+            f"Left out, as {image_mixing([question.variant])} of as many images was not trained beside "
+            f"them: {', '.join(question.alone)}."
+        )
     if question.left_out:
         said.append(f"Left out, as parts of the grid are missing: seeds {_listed(question)}.")
     return " ".join(said)
@@ -171,7 +176,9 @@ def _mixup(question: Question) -> str:
         return "Plain training was not run beside it."
     shown = points(mixup.mean, mixup.low, mixup.high)
     itself = image_mixing([question.variant]).replace("image", "Image", 1)
-    return f"{itself} itself, against plain training: {shown} points."
+    fewer = question.gain is not None and mixup.seeds < question.gain.seeds
+    seeds = f" (n = {mixup.seeds} seeds)" if fewer else ""
+    return f"{itself} itself, against plain training: {shown} points{seeds}."
 
 
 def _why(question: Question, gain: Gain, margin: float) -> str:

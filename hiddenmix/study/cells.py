@@ -7,30 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from hiddenmix.config import (
+    MIXING,
+    NO_TRAINING,
     Config,
     DatasetConfig,
     ImportConfig,
     TimmConfig,
     TorchvisionConfig,
     layers,
-)
-
-_MIXING_KEYS = ("mode", "alpha", "lam", "partners", "originals", "operation")
-# Where a run happens, and what is measured besides the training, make no other network of it.
-_NO_TRAINING = (
-    "study",
-    "device",
-    "workers",
-    "threads",
-    "evaluation",
-    "evaluation_images",
-    "evaluate_every",
-    "baseline",
-    "margin",
-    "repeats",
-    "max_repeats",
-    "checkpoint_seconds",
-    "tracker",
 )
 
 
@@ -43,10 +27,9 @@ def identity(config: Config, data: str) -> dict[str, Any]:
     """
     found = asdict(config)
     found["layer"] = layers(config)
-    for key in (*_NO_TRAINING, *(_MIXING_KEYS if is_plain(config) else ())):
-        del found[key]
-    for key in ("download", "title", "root", "outside", "train", "test", "target"):
-        del found["dataset"][key]
+    for key in (*NO_TRAINING, *(MIXING if is_plain(config) else ())):
+        group, _, name = key.rpartition(".")
+        del (found[group] if group else found)[name]
     # Newer keys, which make no other cells of former ones where they have their default.
     if found.get("operation") == Config().operation:
         del found["operation"]
@@ -57,8 +40,6 @@ def identity(config: Config, data: str) -> dict[str, Any]:
     match config.dataset.resize:
         case [height, width] if height == width:
             found["dataset"]["resize"] = height
-    # Weights are known by their content too.
-    del found["model"]["weights"]
     if found["model"]["weights_digest"] is None:
         del found["model"]["weights_digest"]
     return found | {"data": data}
@@ -148,4 +129,4 @@ def plain(config: Config) -> Config:
 
     The keys that mean nothing then take their defaults, however the sweep was written.
     """
-    return replace(config, layer="none", **{key: getattr(Config(), key) for key in _MIXING_KEYS})
+    return replace(config, layer="none", **{key: getattr(Config(), key) for key in MIXING})

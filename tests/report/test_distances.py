@@ -7,13 +7,15 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from scipy.stats import permutation_test, rankdata, spearmanr
 
 from hiddenmix.report.__main__ import main
-from hiddenmix.report.distances import answer, correlations, distances
+from hiddenmix.report.distances import Place, answer, correlations, distances
 from hiddenmix.report.drawing import Drawing
 from hiddenmix.report.factors import effects
 from hiddenmix.report.findings import find
 from hiddenmix.report.results import read_study
+from hiddenmix.report.two_way import Gain
 from tests.support.commands import unrendered
 from tests.support.made_study import write_answers
 
@@ -99,6 +101,54 @@ def test_the_rank_correlation_is_that_of_a_count_by_hand(tmp_path: Path) -> None
     assert "that the distance explains the gains is not shown." in answer(places)
 
 
+def place(title: str, layer: str, distance: float, gain: float) -> Place:
+    return Place(title, "cnn", layer, 6, {"distance": distance}, Gain(gain, 6, 100))
+
+
+def test_data_sets_that_differ_in_both_are_no_correlation() -> None:
+    """Within each of three data sets farther layers gain less; data sets of large distances gain more."""
+    places = [
+        place(f"set {number}", f"conv{layer}", 10 * number + layer, number - 0.1 * layer)
+        for number in range(3)
+        for layer in range(3)
+    ]
+    [tested] = correlations(places)
+    assert (tested.n, tested.networks) == (9, 3)
+    assert tested.rho == pytest.approx(-1)
+    # each of three orders of three layers: all rising or all falling, of 6 ** 3
+    assert tested.p == tested.fewest == pytest.approx(2 / 216)
+    assert (
+        "(p = 0.009, by permutation within each): layers farther from image mixing gain less."
+        in (answer(places))
+    )
+
+
+def test_a_single_layer_of_a_data_set_is_ranked_with_none() -> None:
+    places = [place("one", f"conv{layer}", layer, layer**2) for layer in range(3)]
+    alone = place("two", "conv1", 5, -1)
+    assert correlations([*places, alone]) == correlations(places)
+    assert correlations([*places[:2], alone]) == []
+
+
+def test_the_p_of_many_layers_is_near_that_of_scipy() -> None:
+    """Eight layers have more orders than are counted."""
+    generator = np.random.default_rng(1)
+    pairs = generator.normal(size=(8, 2))
+    pairs[:, 1] += 0.7 * pairs[:, 0]
+    places = [place("one", f"conv{at}", x + 9, y) for at, (x, y) in enumerate(pairs)]
+    ours, theirs = rankdata(pairs, axis=0).T - 4.5
+    expected = permutation_test(
+        (theirs,),
+        lambda gains: ours @ gains,
+        permutation_type="pairings",
+        vectorized=False,
+        n_resamples=40_320,
+    )
+    [tested] = correlations(places)
+    assert tested.rho == pytest.approx(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+    assert tested.p == pytest.approx(expected.pvalue, abs=0.02)
+
+
 def test_the_report_says_and_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save = Drawing.save
     monkeypatch.setattr(
@@ -137,8 +187,11 @@ def test_several_studies_are_correlated_over_all_their_layers(
     output = tmp_path / "both"
     assert main([*map(str, folders), "--output", str(output)]) == 0
     text = (output / "report.md").read_text()
-    assert "**Why**: over n = 4 layers of 2 data sets and networks" in text
-    assert "With 4 layers p cannot fall below 0.083." in text
+    assert (
+        "**Why**: over n = 4 layers within 2 data sets and networks, the rank correlation of gain and "
+        "distance from image mixing is ρ = +1.00 (p = 0.50, by permutation within each): that "
+    ) in text
+    assert "With so few layers p cannot fall below 0.50." in text  # two layers each: 2 of 4 orders
     assert "| Digits (two) |" in text
     assert "![Gain against distance from image mixing](distance.png)" in text
     assert json.loads((output / "verdict.json").read_text())["distances"]["layers"][0]["title"]
@@ -155,7 +208,7 @@ def test_a_damaged_table_is_as_none(tmp_path: Path, content: bytes) -> None:
     folder = made(tmp_path / "one", {"conv1": 0.02})
     study = read_study(folder)
     (folder / "mixing_distance.csv").write_bytes(content)
-    assert distances(study, ()) == []
+    assert distances(study, {}) == []
     damaged = not content.startswith(HEADER.encode())
     assert [each.startswith("mixing_distance.csv was left out: ") for each in study.problems] == (
         [True] if damaged else []

@@ -223,13 +223,16 @@ def test_shifts_are_asked_of_images_with_each_family_once() -> None:
         "outside/c:fog_2/class": np.array([1, 0], np.uint8),
         "outside/c:fog_2/label": np.array([1, 0], np.uint8),
     }
-    right = summary(arrays)
+    shifts = ["rotation_20", "rotation_40", "blur_0.04"]
+    right = summary(arrays, shifts)
     assert right[CLEAN].tolist() == [1, 1, 1]
     assert right[SHIFTS].tolist() == [0.5, 0.75, 0.5]
     assert right["outside/far"].tolist() == [1, 0]
     assert right["outside/c"].tolist() == [1, 0.5]
-    few = summary({**arrays, "subset": np.array([2, 0, 1], np.int32)})
+    few = summary({**arrays, "subset": np.array([2, 0, 1], np.int32)}, shifts)
     assert few[SHIFTS].tolist() == [0, 0.25, 0]
+    assert summary(arrays, shifts[:1])[SHIFTS].tolist() == [1, 1, 0]
+    assert SHIFTS not in summary(arrays, [])
 
 
 def families_apart(study: Path) -> None:

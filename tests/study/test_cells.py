@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hiddenmix.config import MIXING, NO_TRAINING
 from hiddenmix.config.schema import (
     CnnConfig,
     Config,
@@ -176,11 +177,11 @@ def test_newer_keys_leave_the_cells_of_former_versions_what_they_were() -> None:
 
 @pytest.mark.parametrize("layer", ["none", "conv1"])
 @pytest.mark.parametrize(
-    "field", sorted({each.name for each in dataclasses.fields(Config)} - set(cells._NO_TRAINING))
+    "field", sorted({each.name for each in dataclasses.fields(Config)} - set(NO_TRAINING))
 )
 def test_every_field_but_the_named_ones_is_part_of_every_cell(layer: str, field: str) -> None:
     """`epochs`, left out of a plain cell alone, once went unnoticed."""
-    if layer == "none" and field in cells._MIXING_KEYS:
+    if layer == "none" and field in MIXING:
         return
     config = changed(layer=layer)
     value = getattr(config, field)
