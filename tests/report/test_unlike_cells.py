@@ -1,0 +1,161 @@
+"""Cells of one study that differ in what is no setting, or that lack what others have: nothing of them is
+split, mixed in or left out without a word."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from hiddenmix.report.answers import SHIFTS
+from hiddenmix.report.findings import Findings, find
+from hiddenmix.report.results import read_study
+from hiddenmix.report.verdict import spoken
+from hiddenmix.report.writing import write_report
+from tests.support.commands import unrendered
+from tests.support.made_study import setting_key, write_answers
+
+Setting = tuple[str, str | None, float | None]
+PLAIN: Setting = ("none", None, None)
+INPUT: Setting = ("input", "siamese", 1.0)
+CONV1: Setting = ("conv1", "siamese", 1.0)
+
+
+def chance(layer: str, mode: str | None, alpha: float | None) -> float:
+    """conv1 and conv2 gain 2 points at α = 1 and nothing at 0.2."""
+    return 0.8 + 0.02 * (layer in ("conv1", "conv2") and alpha == 1)
+
+
+def made(folder: Path, *settings: Setting, seeds: int = 6, **config: Any) -> list[Path]:
+    """Cells of these settings whose configuration has `config`; returns their result files."""
+    before = {*folder.glob("cells/*")}
+    write_answers(folder, settings, range(seeds), 1000, chance, full=False)
+    own = [path / "result.json" for path in sorted({*folder.glob("cells/*")} - before)]
+    for path in own:
+        edit(path, lambda result: result["config"].update(config))
+    return own
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    result = json.loads(path.read_text())
+    change(result)
+    path.write_text(json.dumps(result))
+
+
+def found(folder: Path) -> Findings:
+    return find(read_study(folder))
+
+
+@pytest.mark.parametrize(
+    ("key", "first", "other"),
+    [
+        *(("workers", "auto", 2), ("threads", 1, 2), ("checkpoint_seconds", 60, 5)),
+        ("dataset", {"root": "a", "resize": 32}, {"root": "b", "resize": [32, 32]}),
+        ("dataset", {"train": "train"}, {"train": "training_set"}),
+        ("model", {"weights": None}, {"weights": "w.pt"}),
+    ],
+)
+def test_what_trains_no_other_network_makes_no_other_question(
+    tmp_path: Path, key: str, first: Any, other: Any
+) -> None:
+    made(tmp_path, PLAIN, INPUT, CONV1, **{key: first})
+    made(tmp_path, ("input", "siamese", 0.2), ("conv1", "siamese", 0.2), **{key: other})
+    made(tmp_path, ("conv2", "siamese", 1.0), **{key: other})
+    everything = found(tmp_path)
+    [question] = everything.questions
+    assert (question.variant, [*question.rows["alpha"]]) == ("", [0.2, 1])
+    factors = [(each.factor, each.level) for each in everything.effects]
+    assert factors == [("layer", "conv1"), ("layer", "conv2"), ("alpha", "0.2")]
+    assert everything.best
+
+
+def test_a_part_of_the_grid_without_its_baseline_is_named(tmp_path: Path) -> None:
+    made(tmp_path, PLAIN, INPUT, CONV1, ("conv1", "triplet", 0.2))
+    [question] = found(tmp_path).questions
+    assert len(question.rows) == 1
+    assert (
+        "Left out, as image mixup of as many images was not trained beside them: triplet α=0.2."
+    ) in spoken(question, 0.005)
+
+
+def test_image_mixup_over_plain_is_of_the_questions_seeds(tmp_path: Path) -> None:
+    made(tmp_path, PLAIN, INPUT, seeds=9)
+    made(tmp_path, CONV1, seeds=6)
+    [question] = found(tmp_path).questions
+    assert question.gain is not None
+    assert question.mixup is not None
+    assert (question.gain.seeds, question.mixup.seeds) == (6, 6)
+
+
+def test_fewer_seeds_of_plain_training_are_said(tmp_path: Path) -> None:
+    made(tmp_path, INPUT, CONV1, seeds=8)
+    made(tmp_path, PLAIN, seeds=3)
+    [question] = found(tmp_path).questions
+    assert question.mixup is not None
+    assert spoken(question, 0.005).split("against plain training: ")[1].endswith("(n = 3 seeds).")
+
+
+def test_the_best_layer_is_the_best_over_what_all_layers_have(tmp_path: Path) -> None:
+    """conv1 at α = 1 and 0.2, conv2 at 1 alone: over all they have, conv2 gains twice as much."""
+    made(tmp_path, PLAIN, INPUT, CONV1, ("input", "siamese", 0.2), ("conv1", "siamese", 0.2))
+    made(tmp_path, ("conv2", "siamese", 1.0))
+    everything = found(tmp_path)
+    [best] = everything.best
+    assert best.gain == pytest.approx(0.02, abs=0.002)
+    gains = {each.level: each.gain.mean for each in everything.effects if each.factor == "layer"}
+    assert gains == pytest.approx({"conv1": 0.01, "conv2": 0.02}, abs=0.002)  # each of its own
+    assert best.corrected < best.gain - 0.0001  # the two are alike: choosing has an optimism
+
+
+def test_shifts_that_some_lack_are_left_out_of_all_and_named(tmp_path: Path) -> None:
+    write_answers(tmp_path, (PLAIN, INPUT, CONV1), range(6), 500, lambda *_: 0.8)
+    shifted = [each for each in found(tmp_path).questions if each.what == SHIFTS]
+    for path in tmp_path.glob("cells/*conv1*/result.json"):
+        predictions = path.with_name("predictions.safetensors")
+        arrays = load(predictions.read_bytes())
+        arrays["shift/jpeg_10/class"] = ((arrays["label"] + 1) % 10).astype(np.uint8)  # all wrong
+        predictions.write_bytes(content := save(arrays))
+        result = json.loads(path.read_text())
+        result["predictions"] = hashlib.blake2b(content, digest_size=16).hexdigest()
+        result["shift"]["jpeg_10"] = {"accuracy": 0.0, "nll": 9.0}
+        path.write_text(json.dumps(result))
+    study = read_study(tmp_path)
+    again = [each for each in find(study).questions if each.what == SHIFTS]
+    assert [each.gain for each in again] == [each.gain for each in shifted]
+    assert [line for line in study.problems if line.startswith("shifts: jpeg_10 left out")]
+
+
+def test_networks_of_several_margins_are_said(tmp_path: Path) -> None:
+    made(tmp_path, PLAIN, INPUT, margin=0.5)
+    made(tmp_path, CONV1, margin=2)
+    study = read_study(tmp_path)
+    assert study.margin == 0.005
+    assert study.problems == [
+        "networks differ in margin: 0.5 (12), 2 (6); verdicts take 0.5, that of most, and "
+        "python -m hiddenmix.report --margin another"
+    ]
+    made(tmp_path, ("conv2", "siamese", 1.0), margin=2)
+    assert read_study(tmp_path).margin == 0.005  # of as many the smaller
+
+
+def test_published_answers_of_other_results_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unrendered(monkeypatch)
+    made(tmp_path, PLAIN, INPUT, CONV1)
+    write_report(tmp_path, output=tmp_path / "report")
+    for path in tmp_path.glob("cells/*/predictions.safetensors"):
+        path.unlink()
+    [question] = found(tmp_path).questions
+    assert (question.word, question.without_predictions) == ("supported", 0)
+    for path in tmp_path.glob(f"cells/{setting_key(*CONV1)}-s*/result.json"):  # trained anew
+        edit(path, lambda result: result.update(predictions="0" * 32))
+        edit(path, lambda result: result["test"].update(accuracy=0.7))
+    [question] = found(tmp_path).questions
+    assert (question.word, question.without_predictions) == ("undecided", 6)
+    assert question.gain is not None
+    assert question.gain.mean == pytest.approx(-0.1)
