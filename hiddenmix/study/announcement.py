@@ -56,6 +56,7 @@ def announce(
             display.say(f"data {title}: {remark}")
     _warn_of_other_data(display, study, cells)
     _warn_of_other_code(display, study, cells)
+    _warn_of_other_margin(display, study, cells)
     here = _hardware({"device": device_name(device), "threads": torch.get_num_threads()})
     others = {_hardware(found["environment"]) for found in results} - {here}
     if others:
@@ -122,6 +123,20 @@ def _warn_of_other_code(display: Display, study: Path, cells: list[Cell]) -> Non
                 f"{counted(len(names), 'network')} of this study, such as {first}, "
                 f"{'is' if len(names) == 1 else 'are'} trained again"
             )
+
+
+def _warn_of_other_margin(display: Display, study: Path, cells: list[Cell]) -> None:
+    """Name the margin of the study's networks where this command has another one."""
+    found = [Cell.read(path) for path in sorted((study / "cells").glob("*/result.json"))]
+    margins = [each["config"].get("margin", Config().margin) for each in found if each is not None]
+    here = cells[0].config.margin
+    if others := sorted({each for each in margins if each != here}):
+        count = sum(each != here for each in margins)
+        display.say(
+            f"warning: margin={here:g} here, but {counted(count, 'network')} of this study "
+            f"{'has' if count == 1 else 'have'} margin={', '.join(f'{each:g}' for each in others)}; "
+            "verdicts take that of most, python -m hiddenmix.report --margin another"
+        )
 
 
 def _hardware(environment: Mapping[str, Any]) -> str:

@@ -76,6 +76,17 @@ def test_a_moved_folder_is_the_same_data_and_a_changed_one_is_not(
     assert trained(run, "dataset.root=renamed") == 1
 
 
+def test_another_margin_than_the_studys_is_said(run: Command, photos: Path) -> None:
+    settings = ("dataset=image_folder", "dataset.root=photos", "layer=input", *TINY)
+    assert "warning: margin" not in run(*settings).output
+    ended = run(*settings, "margin=2")
+    assert "2 already there, 0 to train" in ended.output
+    assert (
+        "warning: margin=2 here, but 2 networks of this study have margin=0.5; verdicts take that of "
+        "most, python -m hiddenmix.report --margin another\n"
+    ) in ended.output
+
+
 def test_two_versions_of_the_data_are_told_apart_and_never_compared(
     run: Command, photos: Path, tmp_path: Path
 ) -> None:
