@@ -85,14 +85,16 @@ def equality_p(gain: Gain, margin: float) -> float | None:
     where the 90 % interval lies within that; None where there is no interval. ValueError: a margin
     below 0.
     """
-    inside = _inside(margin, gain.images)
-    p_value = gain.p_of(math.copysign(inside, gain.mean))
+    limit = inside(margin, gain.images)
+    p_value = gain.p_of(math.copysign(limit, gain.mean))
     if p_value is None:
         return None
-    return p_value / 2 if abs(gain.mean) < inside else 1 - p_value / 2
+    return p_value / 2 if abs(gain.mean) < limit else 1 - p_value / 2
 
 
-def _inside(margin: float, images: int) -> float:
+def inside(margin: float, images: int) -> float:
+    """What the interval has to lie within for equality: the margin less half a test image. ValueError: a
+    margin below 0."""
     if not margin >= 0:
         raise ValueError(f"the margin must be at least 0, not {margin}")
     return max(0.0, margin - 1 / (2 * max(1, images)))
@@ -105,7 +107,7 @@ def what_would_decide(gain: Gain, margin: float) -> Need | None:
     headline interval, no margin, or fewer than `FEWEST` seeds, whose spread says next to nothing.
     ValueError: a margin below 0.
     """
-    _inside(margin, gain.images)  # a wrong margin is an error for every gain
+    inside(margin, gain.images)  # a wrong margin is an error for every gain
     if gain.error is None or margin == 0 or gain.seeds < FEWEST:
         return None
 
@@ -113,10 +115,10 @@ def what_would_decide(gain: Gain, margin: float) -> Need | None:
         return _half(now, 0.95) < abs(gain.mean)
 
     def equal(now: Gain) -> bool:
-        return _half(now, 0.9) < _inside(margin, now.images)
+        return _half(now, 0.9) < inside(margin, now.images)
 
     def any_mean(now: Gain) -> bool:
-        return _half(now, 0.95) + _half(now, 0.9) <= _inside(margin, now.images)
+        return _half(now, 0.95) + _half(now, 0.9) <= inside(margin, now.images)
 
     more = max(FEWEST, gain.seeds + 1)
     return Need(

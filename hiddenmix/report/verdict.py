@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hiddenmix.config import counted
 from hiddenmix.report.answers import CLEAN, SHIFTS
 from hiddenmix.report.comparison import image_mixing, operation
-from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, LEVEL, OUT_OF_REACH, Way
+from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, LEVEL, OUT_OF_REACH, Way, inside
 from hiddenmix.report.questions import Question
 from hiddenmix.report.tables import code, escaped, p_is, p_text, points
 from hiddenmix.report.two_way import Gain
@@ -199,12 +199,16 @@ def _why(question: Question, gain: Gain, margin: float) -> str:
             "Why undecided: the interval excludes 0, but the exact sign-flip test over seeds must agree "
             f"with p below {LEVEL:g}, and has {p_text(gain.p_flip)}."
         )
-    equal = points(0, gain.low90, gain.high90).partition(" ")[2]
+    confidence = 1 - 2 * (LEVEL if look is None else look.equal_level)
+    half = gain.half_width(confidence)
+    assert half is not None
+    low, high = gain.mean - half, gain.mean + half
+    equal = f"{100 * confidence:.3g} % interval {points(0, low, high).partition(' ')[2]}"
+    if max(-low, high) < margin:
+        within = 100 * inside(margin, gain.images)
+        equal += f", which has to lie within the margin less half a test image, ±{within:.2f}"
     differ = "the interval includes 0" if look is None else f"p is not below {p_text(level)}"
-    return (
-        f"Why undecided: {differ}, and equality within ±{100 * margin:g} is not shown either (90 % "
-        f"interval {equal})."
-    )
+    return f"Why undecided: {differ}, and equality within ±{100 * margin:g} is not shown either ({equal})."
 
 
 def _needed(question: Question, gain: Gain, margin: float) -> str:

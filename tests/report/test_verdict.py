@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from hiddenmix.report.answers import CLEAN
-from hiddenmix.report.decision import what_would_decide
+from hiddenmix.report.decision import what_would_decide, word
 from hiddenmix.report.questions import Question
 from hiddenmix.report.sequential import Look, should_stop
 from hiddenmix.report.tables import points
@@ -64,6 +64,28 @@ def test_undecided_says_which_condition_is_not_met() -> None:
     assert "p = 0.0503, " in text  # rounded, it would be 0.050
     why = "Why undecided: the interval includes 0, and equality within ±0.5 is not shown either"
     assert f"{why} (90 % interval [+0.07, +0.73])." in text
+
+
+def test_an_interval_within_the_margin_that_is_not_equal_is_no_riddle() -> None:
+    """1.648 errors to each side; half of 360 images is 0.14 points."""
+    gain = replace(GAIN, mean=0.0005, images=360, error=0.0022, low=-0.0038, p_value=0.8)
+    assert word(gain, 0.005) == "undecided"
+    assert (
+        "equality within ±0.5 is not shown either (90 % interval [−0.31, +0.41], which has to lie within "
+        "the margin less half a test image, ±0.36)."
+    ) in spoken(undecided(gain), 0.005)
+
+
+def test_the_interval_of_equality_is_that_of_the_looks_level() -> None:
+    gain = replace(GAIN, seeds=10, mean=0.001, low=-0.003, p_value=0.6)
+    look = should_stop(gain, 0.005)
+    half = gain.half_width(1 - 2 * look.equal_level)
+    assert half is not None
+    assert half > 0.004 > (gain.half_width(0.9) or 0)
+    interval = points(0, gain.mean - half, gain.mean + half)[6:]
+    assert f"({100 - 200 * look.equal_level:.3g} % interval {interval})" in (
+        spoken(undecided(gain, look), 0.005)
+    )
 
 
 def test_undecided_names_three_ways_to_a_verdict() -> None:
