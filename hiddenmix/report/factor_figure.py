@@ -40,16 +40,25 @@ def factor_figure(effects: Sequence[Effect], name: str) -> Drawing | None:
         axis.set_ylim(len(shown) - 0.5, -0.5)
         axis.grid(visible=False, axis="y")
         axis.set_xlabel("effect on accuracy (percentage points)")
-        counts = f"n = {first.gain.seeds} seeds"
-        if first.gain.images:
-            counts += f", N = {first.gain.images:,} images"
-        finish(figure, f"Factors ({counts})", f"{first.title}, {first.model}")
+        finish(figure, f"Factors ({_counts(shown)})", f"{first.title}, {first.model}")
     more = f" {len(effects) - _MOST} more stand in the table alone." if len(effects) > _MOST else ""
     return Drawing(
         name,
         f"Factors: {first.title}, {first.model}",
         "The mean effect of each level against its reference, over all pairs of settings that differ in "
-        f"nothing else, with its 95 % interval for new seeds and new test images.{more}",
+        "nothing else, with its 95 % interval for new seeds and new test images, or where predictions "
+        f"lack for new seeds.{more}",
         figure,
         tuple(fonts),
     )
+
+
+def _counts(effects: Sequence[Effect]) -> str:
+    """`n = 6 to 20 seeds, N = 360 images`."""
+    seeds = sorted({each.gain.seeds for each in effects})
+    images = sorted({each.gain.images for each in effects if each.gain.images})
+    texts = [f"n = {' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds"]
+    if images:
+        ends = dict.fromkeys((images[0], images[-1]))
+        texts.append(f"N = {' to '.join(f'{each:,}' for each in ends)} images")
+    return ", ".join(texts)

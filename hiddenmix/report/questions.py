@@ -8,6 +8,7 @@ outside: the shifts, and each outside set. Settings behind it carry no verdict.
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -270,13 +271,13 @@ def compare(
         for key in settings
         for seed in seeds
     }
-    missing = sum(right is None for right in rights.values())
-    sizes = {len(right) for right in rights.values() if right is not None}
-    if missing or len(sizes) > 1:
+    sizes = Counter(len(right) for right in rights.values() if right is not None)
+    size = max(sizes, key=lambda each: sizes[each], default=0)
+    missing = len(rights) - sizes[size]  # of another number of images: damaged
+    if missing:
         differences = _from_results(pairs, by_seed, seeds, what)
         gain = seeds_alone(differences.values()) if differences else None
         return Compared(gain, left_out, missing, differences, None)
-    size = sizes.pop()
     matrix = np.zeros((len(seeds), size))
     for treated, baseline in pairs:
         for place, seed in enumerate(seeds):

@@ -208,7 +208,8 @@ def _why(question: Question, gain: Gain, margin: float) -> str:
         within = 100 * inside(margin, gain.images)
         equal += f", which has to lie within the margin less half a test image, ±{within:.2f}"
     differ = "the interval includes 0" if look is None else f"p is not below {p_text(level)}"
-    return f"Why undecided: {differ}, and equality within ±{100 * margin:g} is not shown either ({equal})."
+    unequal = f"equality within ±{100 * margin:g} is not shown either ({equal})"
+    return f"Why undecided: {differ}, and {unequal}."
 
 
 def _needed(question: Question, gain: Gain, margin: float) -> str:

@@ -142,7 +142,9 @@ def write_table(study: Path, cells: Sequence[Cell]) -> None:
     table = csv.DictWriter(text, _COLUMNS, restval="", lineterminator="\n")
     table.writeheader()
     for cell in cells:
-        found = _read(cell.folder)
+        found, result = _read(cell.folder), cell.result() or {}
+        if found.get("weights") != result.get("weights"):
+            continue  # of a network that was trained again since
         same = {"cell": cell.id, "test_images": found.get("test_images")}
         for row in found.get("rows", ()):
             rounded = {

@@ -215,6 +215,20 @@ def test_a_damaged_table_is_as_none(tmp_path: Path, content: bytes) -> None:
     )
 
 
+def test_networks_measured_on_other_images_than_most_are_left_out(tmp_path: Path) -> None:
+    folder = made(tmp_path / "one", {"conv1": 0.02})
+    whole = find(read_study(folder)).places
+    table = folder / "mixing_distance.csv"
+    first, *lines = table.read_text().splitlines()
+    other = [line.replace(",200,", ",50,").replace("0.2,", "0.9,") for line in lines]
+    table.write_text("\n".join([first, *other[:2], *lines]) + "\n")
+    study = read_study(folder)
+    assert find(study).places == whole
+    assert [
+        line for line in study.problems if "another number of test images than most (200)" in line
+    ]
+
+
 def test_without_a_table_nothing_is_said(tmp_path: Path) -> None:
     folder = made(tmp_path / "one", {"conv1": 0.02})
     (folder / "mixing_distance.csv").unlink()
