@@ -38,11 +38,13 @@ class Effect:
     """Pairs of settings it is averaged over."""
     gain: Gain
     p_holm: float | None
-    """Corrected over all effects of the study."""
+    """Corrected over all effects of the study on the same kind of test images."""
 
 
-def effects(table: pd.DataFrame, cells: pd.DataFrame, answers: Answers) -> list[Effect]:
-    """All main effects of a study on the clean test images, by factor and level.
+def effects(
+    table: pd.DataFrame, cells: pd.DataFrame, answers: Answers, what: str = CLEAN
+) -> list[Effect]:
+    """All main effects of a study by factor and level, on clean or on shifted test images (`what`).
 
     The reference of `layer` is the input, of K two images, of alpha 1 or else the most common one, of
     any other key its most common value.
@@ -64,7 +66,7 @@ def effects(table: pd.DataFrame, cells: pd.DataFrame, answers: Answers) -> list[
                 pairs = _pairs(places, factor, level, reference)
                 if level == reference or not pairs:
                     continue
-                gain = compare(pairs, CLEAN, by_setting, answers).gain
+                gain = compare(pairs, what, by_setting, answers).gain
                 if gain is not None:
                     shown = f"{factor} (cutmix)" if kind == "cutmix" else factor
                     names = (title, model, shown, level, reference)

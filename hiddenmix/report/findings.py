@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from hiddenmix.report import distances, looks
-from hiddenmix.report.answers import Answers
+from hiddenmix.report.answers import SHIFTS, Answers
 from hiddenmix.report.comparison import settings_table
 from hiddenmix.report.factors import Best, Effect, best_layers, effects, layer_gains
 from hiddenmix.report.questions import Question, questions
@@ -25,6 +25,9 @@ class Findings:
     """`settings_table` of all settings."""
     questions: list[Question]
     effects: list[Effect]
+    """On clean test images."""
+    shifted_effects: list[Effect]
+    """On shifted ones, where they were evaluated."""
     best: list[Best]
     places: list[distances.Place]
     """How far mixing at layers is from mixing images, where that was measured."""
@@ -45,6 +48,7 @@ def find(study: Study, margin: float | None = None) -> Findings:
             for each in questions(table, study.cells, answers, chosen)
         ],
         effects=effects(table, study.cells, answers),
+        shifted_effects=effects(table, study.cells, answers, SHIFTS),
         best=best_layers(table, study.cells, answers),
         places=distances.distances(study, layer_gains(table, study.cells, answers)),
         margin=chosen,
@@ -59,6 +63,7 @@ def as_json(study: Study, found: Findings) -> dict[str, Any]:
         "margin": found.margin,
         "questions": [question_json(each, found.margin) for each in found.questions],
         "factors": [_plain(each) for each in found.effects],
+        "factors_on_shifted_images": [_plain(each) for each in found.shifted_effects],
         "best_layers": [_plain(each) for each in found.best],
         **({"distances": distances.as_json(found.places)} if found.places else {}),
         "looks": [_plain(each) for each in study.looks],

@@ -50,6 +50,9 @@ its number of strengths. Where they differ in sign, that mean says little of any
 which families there are. p (Holm) is corrected over the families of a question. These rows explore, and \
 carry no verdict."""
 
+_SHIFTED = """\
+The same on the mean of the families of shifts. p (Holm) is corrected over this table."""
+
 _TERMS = """\
 K is the number of images that are mixed with each other: two (siamese), three (triplet), or as many as \
 the mode says. Their weights are drawn from a Dirichlet distribution with the parameter α; two weights \
@@ -75,6 +78,9 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
     if found.effects:
         lines += ["## Factors", "", _effects(found.effects), "", _FACTORS, ""]
         lines += _best(found.best)
+    if found.shifted_effects:
+        effects = _effects(found.shifted_effects)
+        lines += ["## Factors on shifted images", "", effects, "", _SHIFTED, ""]
     lines += distances.section(found.places)
     lines += _by_family(found.questions)
     lines += _by_seed(found.questions)

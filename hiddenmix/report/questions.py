@@ -245,8 +245,8 @@ def compare(
     """The mean of treated minus baseline over `pairs`, within each seed that all of them have, of those
     `among` if that is given. Nothing where a setting has no cell.
 
-    Where predictions are missing, seeds alone are a factor: of clean accuracy and of that under a family
-    of shifts, which the results hold.
+    Where predictions are missing, seeds alone are a factor: of clean accuracy and of that under shifts,
+    which the results hold.
     """
     settings = {setting for pair in pairs for setting in pair}
     if not settings or not settings <= by_setting.keys():
@@ -306,11 +306,14 @@ def _from_results(
 
 
 def accuracy(cell: pd.Series, what: str) -> float:
-    """The accuracy that a result holds of clean images or of a family of shifts, the mean over its
-    strengths; NaN where it holds none."""
+    """The accuracy that a result holds of clean images, of a family of shifts (the mean over strengths)
+    or of all of them (the mean over families); NaN where it holds none."""
     if what == CLEAN:
         return float(cell["accuracy"])
-    strengths = [
-        right for name, right in cell["shift"].items() if what == f"{SHIFTS}/{family(name)}"
-    ]
-    return sum(strengths) / len(strengths) if strengths else math.nan
+    families: dict[str, list[float]] = {}
+    for name, right in cell["shift"].items():
+        families.setdefault(f"{SHIFTS}/{family(name)}", []).append(right)
+    means = {name: sum(strengths) / len(strengths) for name, strengths in families.items()}
+    if what == SHIFTS:
+        return sum(means.values()) / len(means) if means else math.nan
+    return means.get(what, math.nan)

@@ -272,6 +272,8 @@ def test_families_of_shifts_stand_beside_their_mean(tmp_path: Path) -> None:
     assert means == pytest.approx([0.125, 0, -0.1875])
     assert shifted.gain is not None
     assert shifted.gain.mean == pytest.approx(sum(means) / 3)
+    [effect] = everything.shifted_effects
+    assert (effect.factor, effect.level, effect.gain) == ("layer", "conv1", shifted.gain)
     # image by image: 10 + seed of them differ, the same ones at each seed
     matrix = np.array(
         [[float(50 - 10 - seed <= at < 50) for at in range(100)] for seed in range(6)]
@@ -296,7 +298,11 @@ def test_families_without_predictions_are_compared_over_seeds(tmp_path: Path) ->
     families_apart(tmp_path)
     for path in tmp_path.glob("cells/*/predictions.safetensors"):
         path.unlink()
-    blur, _, noise = found(tmp_path).questions[1].families
+    shifted = found(tmp_path).questions[1]
+    assert shifted.gain is not None
+    assert shifted.gain.seed_low is not None
+    assert shifted.gain.mean == pytest.approx((0.125 - 0.1875) / 3)
+    blur, _, noise = shifted.families
     expected = seeds_alone([(10 + seed) / 100 for seed in range(6)])
     assert (blur.gain.low, blur.gain.images) == (None, 0)
     assert blur.gain.seed_low == pytest.approx(expected.seed_low)
