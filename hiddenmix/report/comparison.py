@@ -6,13 +6,13 @@ always stands there: its settings are compared with image CutMix, and none of mi
 """
 
 import math
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from hiddenmix.config import MIXING, NO_TRAINING, mode_rank, show
+from hiddenmix.report.depth import Rank, by_depth, depths
 from hiddenmix.report.statistics import PairedGain, holm, mean_interval, paired_gain
 from hiddenmix.terminal import clean
 
@@ -40,14 +40,6 @@ TABLE = (
 seconds; `unpaired` lists the seeds that no comparison with the baseline could use. `gain` is over
 image mixup (of operation=cutmix, image CutMix) of as many images, `gain_over_two` over that of two."""
 
-# The stages of the built-in network and the stems and ends of common others, by depth; all other
-# names stand between, in natural order, which is the depth of layer1..layer4 or features.0..30.
-_FIRST = (
-    *(PLAIN, INPUT, "stem", "conv1", "bn1", "norm1", "relu", "maxpool"),
-    *("pool1", "conv2", "pool2", "conv3", "pool3"),
-)
-_LAST = ("norm", "avgpool", "fc1", "fc2", "fc", "head", "classifier")
-
 _NO_VARIANT = {*NO_TRAINING, "layer", "mode", "alpha", "seed"}  # these are columns of their own
 
 
@@ -64,29 +56,10 @@ def image_mixing(variants: Iterable[str]) -> str:
     return "image mixup" if "cutmix" not in found else "image mixup (of CutMix, image CutMix)"
 
 
-def layer_rank(layer: str) -> tuple[Any, ...]:
-    """Sorting key of a layer's name by depth: none, input, then the hidden layers; lists last."""
-    if "+" in layer:
-        return (3, 0, (), (), layer)
-    stage, _, inner = layer.partition(".")
-    # conv1.conv comes before conv1, the end of its stage.
-    within = (0, *_natural(inner)) if inner else (1,)
-    if stage in _FIRST:
-        return (0, _FIRST.index(stage), (), within, layer)
-    if stage in _LAST:
-        return (2, _LAST.index(stage), (), within, layer)
-    return (1, 0, _natural(stage), within, layer)
-
-
-def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    parts = re.findall(r"\d+|\D+", name)
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
-
-
-def first_hidden_layer(rows: pd.DataFrame) -> str | None:
-    """The layer that the paper's claim is judged on: the lowest single hidden layer among `rows` (of
-    `settings_table`, of one network) that is no image mixup in disguise and that no part of an image
-    flows past, as its results record."""
+def first_hidden_layer(rows: pd.DataFrame, executed: Iterable[Sequence[str]]) -> str | None:
+    """The layer that the paper's claim is judged on: the lowest single hidden layer (`by_depth`) among
+    `rows` (of `settings_table`, of one network) that is no image mixup in disguise and that no part of
+    an image flows past, as its results record."""
     hidden = [
         row["layer"]
         for _, row in rows.iterrows()
@@ -95,11 +68,12 @@ def first_hidden_layer(rows: pd.DataFrame) -> str | None:
         and not row["disguised"]
         and not row["bypassed"]
     ]
-    return min(hidden, key=layer_rank, default=None)
+    return min(hidden, key=by_depth(executed), default=None)
 
 
 def settings_table(results: pd.DataFrame, settings: Collection[str] | None = None) -> pd.DataFrame:
-    """A row for each setting of `results` (`Study.cells`), with the columns `TABLE`.
+    """A row for each setting of `results` (`Study.cells`), with the columns `TABLE`; the layers of a
+    network by depth, and whoever lists layers keeps the order of these rows.
 
     `settings` keeps the rows with these keys alone; baselines are still found among all results,
     and Holm's correction is over the rows that are kept. Seeds that only one side of a comparison
@@ -114,7 +88,8 @@ def settings_table(results: pd.DataFrame, settings: Collection[str] | None = Non
         for key, group in cells.items()
         if settings is None or key in settings
     ]
-    rows.sort(key=_depth)
+    ranks = depths(results)
+    rows.sort(key=lambda row: _place(row, ranks[row["title"], row["model"]]))
     corrected = holm([row.get("p_value") for row in rows])
     for row, p in zip(rows, corrected, strict=True):
         row["p_holm"] = p
@@ -126,9 +101,9 @@ def settings_table(results: pd.DataFrame, settings: Collection[str] | None = Non
     return table.astype(numbers)
 
 
-def _depth(row: Mapping[str, Any]) -> tuple[Any, ...]:
+def _place(row: Mapping[str, Any], rank: Rank) -> tuple[Any, ...]:
     alpha = -1.0 if math.isnan(row["alpha"]) else row["alpha"]
-    place = (row["title"], row["model"], layer_rank(row["layer"]), mode_rank(row["mode"] or ""))
+    place = (row["title"], row["model"], rank(row["layer"]), mode_rank(row["mode"] or ""))
     return (*place, alpha, row["variant"], row["setting"])
 
 

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hiddenmix.report.comparison import PLAIN, layer_rank
+from hiddenmix.report.comparison import PLAIN
+from hiddenmix.report.depth import depths
 from hiddenmix.report.fields import UnusableError, read_text
 from hiddenmix.report.results import Study
 from hiddenmix.report.tables import markdown_table, p_is, p_text, points
@@ -98,7 +99,12 @@ def distances(study: Study, gains: Mapping[tuple[str, str, str], Gain]) -> list[
         values = {str(key): float(value) for key, value in means.items() if math.isfinite(value)}
         gain = gains.get((str(title), str(model), str(layer)))
         found.append(Place(str(title), str(model), str(layer), len(plain), values, gain))
-    return sorted(found, key=lambda each: (each.title, each.model, layer_rank(each.layer)))
+    ranks = depths(study.cells)
+
+    def place(each: Place) -> tuple[Any, ...]:
+        return each.title, each.model, ranks[each.title, each.model](each.layer)
+
+    return sorted(found, key=place)
 
 
 def of_study(places: Sequence[Place], name: str) -> list[Place]:

@@ -23,7 +23,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from hiddenmix.config import mode_rank, mode_words
-from hiddenmix.report.comparison import INPUT, PLAIN, image_mixing, layer_rank
+from hiddenmix.report.comparison import INPUT, PLAIN, image_mixing
 from hiddenmix.report.lettering import BASE, readable, width, wrapped
 from hiddenmix.report.results import Study
 
@@ -100,7 +100,7 @@ class Group:
     label: str
     """Data set, network and variant, as the results have them: `plainly` makes it a figure's text."""
     rows: pd.DataFrame
-    """The rows of `settings_table` that mix."""
+    """The rows of `settings_table` that mix, in its order: layers by depth."""
     plain: pd.Series | None
     cells: dict[str, pd.DataFrame]
     """Setting -> its cells."""
@@ -125,7 +125,7 @@ class Group:
 
     def layers(self) -> list[str]:
         """The mixed layers by depth."""
-        return sorted(set(self.rows["layer"]), key=layer_rank)
+        return list(dict.fromkeys(self.rows["layer"]))
 
     def chosen_alpha(self) -> float:
         """The alpha of the line charts: 1, else that of most cells; never chosen by accuracy."""
@@ -137,7 +137,7 @@ class Group:
     def at(self, mode: str, alpha: float) -> list[pd.Series]:
         """The settings of a mode and an alpha, by depth."""
         kept = self.rows[(self.rows["mode"] == mode) & (self.rows["alpha"] == alpha)]
-        return sorted((row for _, row in kept.iterrows()), key=lambda row: layer_rank(row["layer"]))
+        return [row for _, row in kept.iterrows()]
 
     def mode_styles(self) -> dict[str, tuple[str, str]]:
         """Mode -> colour and marker."""
@@ -159,7 +159,8 @@ class Group:
     def styles(self) -> dict[str, tuple[str, str, str]]:
         """Setting -> colour, marker, line style of the lines; a layer's is one in every mode."""
         rows = [row for mode in self.modes() for row in self.lines(mode)]
-        hidden = sorted({row["layer"] for row in rows} - {PLAIN, INPUT}, key=layer_rank)
+        shown = {row["layer"] for row in rows} - {PLAIN, INPUT}
+        hidden = [layer for layer in self.layers() if layer in shown]
         found: dict[str, tuple[str, str, str]] = {}
         for row in rows:
             style = PLAIN_STYLE

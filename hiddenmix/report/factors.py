@@ -7,7 +7,6 @@ reported with the optimism that picking it brings.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from hiddenmix.config import MODES
 from hiddenmix.report.answers import CLEAN, Answers
-from hiddenmix.report.comparison import INPUT, PLAIN, layer_rank, operation
+from hiddenmix.report.comparison import INPUT, PLAIN, operation
 from hiddenmix.report.questions import compare
 from hiddenmix.report.statistics import holm
 from hiddenmix.report.two_way import Gain
@@ -60,7 +59,7 @@ def effects(
                 if kind is None or place["operation"] == kind
             }
             values = [place[factor] for place in places.values() if factor in place]
-            levels = sorted(set(values), key=_order(factor))
+            levels = _levels(factor, values)
             reference = _reference(factor, values)
             for level in levels:
                 pairs = _pairs(places, factor, level, reference)
@@ -104,9 +103,8 @@ def _place(row: pd.Series) -> dict[str, str]:
     return place
 
 
-def _order(factor: str) -> Any:
-    if factor == "layer":
-        return layer_rank
+def _levels(factor: str, values: list[str]) -> list[str]:
+    """Each of `values` once, in order: layers by depth, as the rows of the table are."""
 
     def key(level: str) -> tuple[bool, float, str]:
         try:
@@ -114,14 +112,15 @@ def _order(factor: str) -> Any:
         except ValueError:
             return (True, 0.0, level)
 
-    return key
+    found = list(dict.fromkeys(values))
+    return found if factor == "layer" else sorted(found, key=key)
 
 
 def _reference(factor: str, values: list[str]) -> str:
     usual = {"layer": INPUT, "K": "2", "alpha": "1", "operation": "mixup"}.get(factor)
     if usual in values:
         return str(usual)
-    return max(sorted(set(values), key=_order(factor)), key=values.count)
+    return max(_levels(factor, values), key=values.count)
 
 
 def _pairs(

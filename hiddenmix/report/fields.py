@@ -4,6 +4,7 @@ import json
 import math
 import stat
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,13 @@ COLUMNS = (
     *("accuracy", "balanced_accuracy", "nll", "ece", "loss", "seconds", "images_per_second"),
     *("validation_accuracy", "validation_nll", "class_right", "class_count"),
     *("shift", "shift_nll", "adversarial", "outside", "outside_nll", "evaluated", "calibration"),
-    *("disguised", "bypassed", "digest", "leaks", "classes", "predictions"),
+    *("layers", "disguised", "bypassed", "digest", "leaks", "classes", "predictions"),
     *("environment", "config", "command"),
 )
 """Columns of `Study.cells`: result.json's fields, `test`, `train`, `validation` and `data` unfolded.
 Accuracies are fractions; `shift`, `shift_nll`, `adversarial`, `outside` and `outside_nll` map a
-condition's name to a number; `class_right` and `class_count` are counts of test images by class."""
+condition's name to a number; `class_right` and `class_count` are counts of test images by class;
+`layers` names all that the network executes, in that order (empty in results of earlier versions)."""
 
 _LARGEST = 64 * 1024 * 1024  # bytes; a result file of more is none of ours
 
@@ -161,6 +163,7 @@ def cell_row(found: dict[str, Any], folder: str, problems: list[str]) -> dict[st
         "outside": _conditions(found.get("outside"), "accuracy", 1, folder, problems),
         "outside_nll": _conditions(found.get("outside"), "nll", math.inf, folder, problems),
         "evaluated": mapping(found.get("evaluated")),
+        "layers": _layers(found.get("layers"), folder, problems),
         "disguised": _texts(found.get("disguised")),
         "bypassed": _texts(list(mapping(found.get("bypassed")))),
         "digest": _string(found, "data.digest"),
@@ -188,6 +191,20 @@ def _counts(found: Mapping[str, Any], key: str) -> list[int]:
 
 def _texts(value: object) -> list[str]:
     return [clean(each) for each in value] if isinstance(value, list) else []
+
+
+def _layers(found: object, where: str, problems: list[str]) -> tuple[str, ...]:
+    if found is None:  # a result of an earlier version
+        return ()
+    if isinstance(found, list) and all(isinstance(each, str) for each in found):
+        return _cleaned(tuple(found))
+    problems.append(f"{where}: layers was left out, not a list of names")
+    return ()
+
+
+@cache  # a large network has hundreds, and all its cells the same
+def _cleaned(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(clean, names))
 
 
 def mapping(value: object) -> dict[str, Any]:

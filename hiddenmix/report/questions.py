@@ -101,7 +101,8 @@ def questions(
     by_setting = {str(key): group for key, group in cells.groupby("setting", sort=False)}
     found: list[Question] = []
     for (title, model, variant), rows in _groups(table):
-        layer = first_hidden_layer(rows)
+        executed = cells.loc[cells["setting"].isin(rows["setting"]), "layers"]
+        layer = first_hidden_layer(rows, executed)
         asked = rows[rows["layer"] == layer]
         beside = asked["baseline"].isin(by_setting.keys())
         grid = asked[beside]

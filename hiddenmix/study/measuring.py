@@ -87,7 +87,7 @@ def finished_result(network: nn.Module, data: Data, run: Run, saver: Saver) -> d
         "title": data_title(config),
         "model": model_name(config),
         "layer": "+".join(layers(config)),
-        **layers_in_doubt(config, data),
+        **layer_facts(config, data),
         "mode": mixing_keys[0],
         "alpha": mixing_keys[1],
         "seed": config.seed,
@@ -130,14 +130,16 @@ def finished_result(network: nn.Module, data: Data, run: Run, saver: Saver) -> d
     }
 
 
-def layers_in_doubt(config: Config, data: Data) -> dict[str, Any]:
-    """Those of the setting's layers where mixing is image mixup in disguise, and those that images flow
-    past, with the share of the difference between two of them that is left in the logits."""
+def layer_facts(config: Config, data: Data) -> dict[str, Any]:
+    """All layers that can be mixed, in the order in which the network executes them; of the setting's,
+    those where mixing is image mixup in disguise, and those that images flow past, with the share of
+    the difference between two of them that is left in the logits."""
     shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
     classes, names = len(data.classes), layers(config)
     available = networks.layers_of(config.model, shape, classes)
     left = networks.bypassed(config.model, shape, classes, names)
     return {
+        "layers": [each.name for each in available],
         "disguised": [each.name for each in available if each.disguise and each.name in names],
         "bypassed": {name: round(share, 4) for name, share in left.items()},
     }

@@ -10,6 +10,8 @@ import pytest
 
 import hiddenmix
 from hiddenmix import evaluate
+from hiddenmix.config.schema import Config, ImportConfig
+from hiddenmix.study.planning import question_alone
 from tests.support.commands import Command, command
 
 BRIEF = ("epochs=1", "repeats=1", "dataset.train_size=100", "batch_size=50")
@@ -77,6 +79,33 @@ def test_an_own_network_is_trained_beside_its_baselines(tmp_path: Path, run: Com
         f"{former}, is trained again\n"
     ) in again.output
     assert len({result["config"]["model"]["source"] for result in _results(tmp_path)}) == 2
+
+
+def test_the_question_is_about_what_runs_first_whatever_it_is_called(
+    tmp_path: Path, run: Command
+) -> None:
+    (tmp_path / "own_mynet.py").write_text(
+        NETWORK.replace(
+            "self.stage = Block(shape[0], width)", "self.zoom = Block(shape[0], width)"
+        ).replace("self.flat", "self.act = Block(width, width)\n        self.flat")
+    )
+    done = run(
+        "-m", "layer=act,zoom,[input,act]", *OWN, "baseline=false", "tracker=[]", "workers=1"
+    )
+    assert done.code == 0, done.errors
+    results = _results(tmp_path)
+    assert [each["layer"] for each in results] == ["act", "input+act", "zoom"]
+    order = ["input", "zoom.0", "zoom.1", "zoom", "act.0", "act.1", "act", "flat", "head"]
+    assert [each["layers"] for each in results] == [order] * 3
+    report = tmp_path / "outputs/default/report"
+    [question] = json.loads((report / "verdict.json").read_text())["questions"]
+    assert question["layer"] == "zoom"
+    summary = (tmp_path / "outputs/default/summary.csv").read_text().splitlines()[1:]
+    assert [line.split(",")[2] for line in summary] == ["zoom", "act", "input+act"]
+    # It is the one that repeats=auto trains.
+    model = ImportConfig(target="own_mynet.MyNet", arguments={"width": 2})
+    asked = [Config(model=model, layer=layer) for layer in ("act", "zoom")]
+    assert question_alone(asked) == (asked[1:], asked[:1])
 
 
 def test_changed_code_is_not_evaluated_as_what_was_trained(

@@ -79,6 +79,15 @@ def test_the_table_has_the_means_and_the_factors_gains(tmp_path: Path) -> None:
             assert each.values["mixed_distance"] == pytest.approx(value / 2)
 
 
+def test_layers_stand_as_the_network_executes_them(tmp_path: Path) -> None:
+    """Those that were measured and never mixed too; one result that records the order is enough."""
+    folder = made(tmp_path / "one", {"conv1": 0.02})
+    path = folder / "cells/digits-cnn-none-00000000-s1/result.json"
+    order = ["input", *reversed(LAYERS)]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"layers": order}))
+    assert [each.layer for each in find(read_study(folder)).places] == order
+
+
 def test_the_rank_correlation_is_that_of_a_count_by_hand(tmp_path: Path) -> None:
     """Five layers: 120 permutations."""
     gains = RISING | {"pool1": 0.09}

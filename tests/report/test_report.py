@@ -18,7 +18,8 @@ from scipy import stats
 
 from hiddenmix.config.errors import UserError
 from hiddenmix.report.__main__ import main
-from hiddenmix.report.comparison import TABLE, first_hidden_layer, layer_rank, settings_table
+from hiddenmix.report.comparison import TABLE, first_hidden_layer, settings_table
+from hiddenmix.report.depth import by_depth
 from hiddenmix.report.results import read_study
 from hiddenmix.report.tables import outcome
 from hiddenmix.report.terminal_table import terminal_table
@@ -139,10 +140,10 @@ def test_shift_means_are_over_the_shifts_that_all_cells_share(tmp_path: Path) ->
     assert (row["shifts"], row["shift_gain_n"], row["gain_n"]) == (2, 3, 4)
 
 
-def test_layers_stand_by_depth() -> None:
+def test_layers_whose_order_no_result_records_stand_by_name() -> None:
     layers = ["classifier", "input+conv1", "layer10", "conv1", "conv1.conv", "none", "fc1"]
     layers += ["features.10", "layer2", "input", "pool1", "features.9", "conv2", "layer2.1"]
-    assert sorted(layers, key=layer_rank) == [
+    assert sorted(layers, key=by_depth([()])) == [
         *("none", "input", "conv1.conv", "conv1", "pool1", "conv2", "features.9", "features.10"),
         *("layer2.1", "layer2", "layer10", "fc1", "classifier", "input+conv1"),
     ]
@@ -152,7 +153,8 @@ def test_the_claim_is_judged_at_the_first_layer_that_is_no_image_mixup() -> None
     """Whether a layer is in disguise, or bypassed, is what its results record, not its name."""
 
     def first(*rows: tuple[str, str, str]) -> str | None:
-        return first_hidden_layer(pd.DataFrame(rows, columns=["layer", "disguised", "bypassed"]))
+        table = pd.DataFrame(rows, columns=["layer", "disguised", "bypassed"])
+        return first_hidden_layer(table, ())
 
     assert first(("conv2", "", ""), ("conv1", "", ""), ("input", "", "")) == "conv1"
     disguised = [("conv1", "conv1", ""), ("layer2", "", ""), ("layer1", "", ""), ("none", "", "")]
