@@ -64,21 +64,24 @@ class Answers:
             pass  # absent or damaged: the report's head counts such cells
         if self._published is None:
             self._published = _load_published(self._folder / "report" / NAME)
-        digest = self._digests.get(cell)
-        # Of former versions without a digest, which may be of other results.
-        return self._published.get((cell, digest), self._published.get((cell, None)))
+        # Former versions published no digest: theirs may be of other results.
+        kept = self._published
+        return kept.get((cell, self._start(cell)), kept.get((cell, None)))
+
+    def _start(self, cell: str) -> str:
+        """Of the digest of a cell's predictions: tells answers of other results apart."""
+        return (self._digests.get(cell) or "")[:8]
 
     def content(self) -> bytes:
-        """The summary of all cells, for a published report: `<cell>|<what>|<digest of its predictions>`
-        -> [N], compressed."""
+        """The summary of all cells, for a published report: `<cell>|<what>|<start of the digest of its
+        predictions>` -> [N], compressed."""
         arrays: dict[str, NDArray[np.uint16]] = {}
         for cell in sorted(self._digests):
             for what in self.kinds(cell):
                 found = self.right(cell, what)
                 if found is not None:
-                    arrays[f"{cell}|{what}|{self._digests[cell]}"] = np.round(
-                        found * _SCALE
-                    ).astype(np.uint16)
+                    name = f"{cell}|{what}|{self._start(cell)}"
+                    arrays[name] = np.round(found * _SCALE).astype(np.uint16)
         return gzip.compress(save(arrays), mtime=0)  # equal answers, equal bytes
 
 
