@@ -1,6 +1,6 @@
 """How often is a verdict wrong? Made studies of known gain, judged by the report's own rule.
 
-python scripts/simulate_verdicts.py --studies 10000       # the tables of docs/statistics.md
+python scripts/simulate_verdicts.py --studies 10000       # the tables of docs/simulations.md
 python scripts/simulate_verdicts.py --study outputs/mine  # fit the model to kept predictions first;
                                                           # of several the first, the others last
 

@@ -6,7 +6,7 @@ python scripts/benchmark checkpoints     what writing checkpoints costs
 python scripts/benchmark scaling         a study on 16 and 64 cores, simulated from measured networks
 python scripts/benchmark commands        whole commands with several workers: seconds and memory
 
-`--help` after a name lists its options. Run them on a quiet machine; docs/performance.md has their
+`--help` after a name lists its options. Run them on a quiet machine; docs/measurements.md has their
 numbers.
 """
 

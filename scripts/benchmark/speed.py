@@ -2,7 +2,7 @@
 
 python scripts/benchmark speed --json benchmark.json          # 5 minutes on 2 quiet CPU cores
 python scripts/benchmark speed --sweep --decode 60000 --json all.json    # with the slow parts
-python scripts/benchmark speed --markdown benchmark.json      # the tables of docs/performance.md
+python scripts/benchmark speed --markdown benchmark.json      # the tables of docs/measurements.md
 
 All contestants train the same network on the same images. They take turns, `--rounds` times, so that
 whatever else the machine does meets them alike; a ratio is the median of the rounds' own ratios.

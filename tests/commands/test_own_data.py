@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from hiddenmix import evaluate
 from hiddenmix.config import DatasetConfig
 from hiddenmix.data.loading import read
 from hiddenmix.report import results
-from tests.docs.pages import ROOT, blocks
+from tests.docs.pages import ROOT, blocks, commands
 from tests.support.commands import Command, cells, command
 from tests.support.image_folders import make_folder, pixels
 
@@ -80,6 +81,28 @@ def test_the_example_of_labels_in_a_table_trains_as_the_same_images_in_folders(
     stored = json.loads((cells(tmp_path)[0] / "result.json").read_text())
     folder = read(DatasetConfig(name="image_folder", root=str(root), resize=64))
     assert stored["data"]["digest"] == folder.digest
+
+
+def test_the_page_leads_from_a_folder_to_new_images(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """The commands and the code of docs/data.md; a test image is answered as in the study."""
+    page = ROOT / "docs/data.md"
+    root = make_folder(tmp_path / "my_photos", images=4)
+    [train, *_] = [each[3:] for each in commands(page) if each[2] == "hiddenmix.train"]
+    ended = run(*train, *TINY, "dataset.resize=16", "workers=1")
+    assert ended.code == 0, ended.errors
+    (text,) = [each.text for each in blocks(page) if "# classify.py" in each.text]
+    files = sorted(map(str, root.glob("test/*/*.png")))
+    monkeypatch.setattr(sys, "argv", ["classify.py", *files])
+    capsys.readouterr()
+    exec(text, {})  # noqa: S102
+    said = [
+        line.rpartition(": ")[2].partition(",")[0] for line in capsys.readouterr().out.splitlines()
+    ]
+    [cell] = [each for each in cells(tmp_path, "photos") if "-conv1-" in each.name]
+    answers = load_file(cell / "predictions.safetensors")["clean/class"]
+    assert said == [("cat", "dog")[answer] for answer in answers]
 
 
 def test_arrays_and_an_imported_function_are_the_same_data(

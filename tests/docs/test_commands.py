@@ -26,6 +26,7 @@ from hiddenmix.report import __main__ as report
 from hiddenmix.terminal import as_hydra_reads
 from tests.docs.pages import PAGES, ROOT, blocks, commands, spans
 from tests.support.commands import ALONE, command
+from tests.support.image_folders import make_folder
 
 NAMED = [(page, each) for page in PAGES for each in commands(page) if each[:2] == ["python", "-m"]]
 OURS = {" ".join(each[2:]): (page, each) for page, each in NAMED if each[2].startswith("hiddenmix")}
@@ -140,10 +141,14 @@ def test_the_network_of_the_page_is_trained(
     assert write_files(page, tmp_path) == ["mynet.py"]
     lines = [each[3:] for each in commands(page) if each[2] == "hiddenmix.train"]
     run = command(tmp_path, monkeypatch, capsys)
-    small = [each for each in ALONE if not each.startswith("model.")]
+    small = [each for each in ALONE if not each.startswith(("model.", "dataset."))]
     own = [each for each in lines if "model.target=mynet.MyNet" in each]
-    assert len(own) == 2
-    assert run(*own[1], *small, "epochs=1").code == 0
+    assert len(own) == 3
+    few = "dataset.train_size=200"
+    assert run(*own[1], *small, few, "epochs=1").code == 0
+    make_folder(tmp_path / "my_photos", images=4)
+    ended = run(*own[2], *small, "epochs=1", "batch_size=4")
+    assert ended.code == 0, ended.errors
 
 
 def test_the_lists_of_layers_are_what_is_printed(

@@ -1,6 +1,8 @@
 """Each deformation against a recomputation sample by sample that shares no code with it."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,6 +222,17 @@ def test_the_shifts_are_those_of_the_design() -> None:
         "contrast_0.7",
         "contrast_1.5",
     ]
+
+
+def test_the_page_lists_every_shift() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| ([\d., ]+) \|", page.partition("| family |")[2], re.MULTILINE)
+    listed = [
+        f"{kind}_{strength}" for kind, strengths in rows for strength in strengths.split(", ")
+    ]
+    assert listed == list(SHIFTS)
+    assert f"The shifts, {len(SHIFTS)} in seven families" in page
+    assert len(rows) == 7
 
 
 def test_an_unknown_shift_is_refused() -> None:

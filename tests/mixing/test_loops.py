@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def run(name: str, trained: nn.Module, **others: Any) -> dict[str, Any]:
 
 
 def by_hand(
-    trained: Network,
+    trained: nn.Module,
     draws: Iterator[hiddenmix.Draw | None],
     *,
     loss: Loss | None = None,
@@ -91,9 +92,10 @@ def by_hand(
                     maps, weights = (mixed or sums)(maps, draw)
             each = [loss(maps, labels[row]) for row in draw.index]
             parts = [
-                w @ values.reshape(8, -1).mean(1) for w, values in zip(weights, each, strict=True)
+                w @ values.reshape(len(labels), -1).mean(1)
+                for w, values in zip(weights, each, strict=True)
             ]
-            total = torch.stack(parts).sum() / 8
+            total = torch.stack(parts).sum() / len(labels)
         torch.autograd.backward(total * share)
         if step % every == 0:
             optimizer.step()
@@ -125,6 +127,36 @@ def assert_same(ours: nn.Module, theirs: dict[str, Tensor], tolerance: float = 1
 
 def seeded() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+def test_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float64, with fewer images, and its two epochs by hand."""
+    from sklearn import datasets
+
+    digits = datasets.load_digits()
+    few = SimpleNamespace(images=digits.images[:300], target=digits.target[:300])
+    monkeypatch.setattr(datasets, "load_digits", lambda: few)
+    text = EXAMPLES["complete"].replace("float32", "float64")
+    setup, loop = text.split("\n\ngenerator = ")
+    ours: dict[str, Any] = {}
+    theirs: dict[str, Any] = {}
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        exec(setup, ours)  # noqa: S102
+        before = copy.deepcopy(ours["network"].state_dict())
+        exec(f"generator = {loop}", ours)  # noqa: S102
+        exec(setup, theirs)  # noqa: S102
+    finally:
+        torch.set_default_dtype(default)
+    drawn, expected = seeded(), {}
+    for _ in range(2):
+        data = list(theirs["loader"])
+        epoch = (hiddenmix.draw(drawn, len(labels)) for _, labels in data)
+        expected = by_hand(theirs["network"], epoch, data=data)
+    for name, value in ours["network"].state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-6, atol=1e-6)
+        assert "weight" not in name or not torch.equal(value, before[name])
 
 
 def test_plain() -> None:
@@ -484,5 +516,5 @@ def test_parallel_training_in_two_processes(tmp_path: Path) -> None:
 
 def test_every_example_is_run() -> None:
     source = Path(__file__).read_text()
-    assert len(EXAMPLES) == len(re.findall(r"^```python$", PAGE, re.MULTILINE)) == 14
+    assert len(EXAMPLES) == len(re.findall(r"^```python$", PAGE, re.MULTILINE)) == 15
     assert [name for name in EXAMPLES if f'"{name}"' not in source] == []
