@@ -18,7 +18,7 @@ USAGE = """usage: python -m hiddenmix.tune [trials=20] [final_repeats=6] [key=va
 
 Tunes mixup at a hidden layer and image mixup with the same number of trials each, by accuracy on training
 images that are held out; then trains both choices on all training images, with new seeds, and compares
-them on the test images. Needs pip install 'hiddenmix[tune]'.
+them on the test images. Needs the extra `tune` (Optuna).
 
   trials=20           trials of each side; more of them go on from those that are there
   repeats=3           seeds of a trial; a setting below the median of the others is stopped early

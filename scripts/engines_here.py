@@ -23,6 +23,8 @@ from pathlib import Path
 from disturbed_study import Disturbed
 from slurm_cluster import wait_for
 
+from hiddenmix.system import install_extra
+
 ENGINES = {
     "local": ("submitit", ["hydra/launcher=local"]),
     "joblib": ("joblib", ["hydra/launcher=joblib", "hydra.launcher.n_jobs=3"]),
@@ -71,7 +73,7 @@ def main() -> int:
     good = []
     for name in engines:
         if find_spec(f"hydra_plugins.hydra_{ENGINES[name][0]}_launcher") is None:
-            print(f"skipped: {name}: needs pip install 'hiddenmix[{ENGINES[name][0]}]'")
+            print(f"skipped: {name}: needs {install_extra(ENGINES[name][0])}")
         else:
             good.append(disturbed(studies, name))
     print(f"{'as it should be' if all(good) else 'WRONG'}, in {time.monotonic() - began:.0f} s")

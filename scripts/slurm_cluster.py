@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hiddenmix.system import install_extra
+
 PACKAGES = ("slurm-wlm", "munge")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun")
 
@@ -49,6 +51,7 @@ PartitionName=here Nodes=here Default=YES MaxTime=INFINITE State=UP
 # submitit asks `sacct` for the states of its jobs, which needs a data base. This answers for it.
 SACCT = """#!{python}
 import subprocess
+from hiddenmix.system import install_extra
 
 print("JobID|State|NodeList")
 lines = subprocess.run(
@@ -103,7 +106,7 @@ def _check_user_and_plugin() -> None:
     if os.geteuid() != 0:
         raise SkippedError("needs root")
     if find_spec("hydra_plugins.hydra_submitit_launcher") is None:
-        raise SkippedError("needs pip install 'hiddenmix[slurm]'")
+        raise SkippedError(f"needs {install_extra('slurm')}")
 
 
 class Cluster:

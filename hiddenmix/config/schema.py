@@ -138,7 +138,7 @@ class TorchvisionConfig(ModelConfig):
 
 @dataclass(kw_only=True)
 class TimmConfig(ModelConfig):
-    """Any classification network of timm, untrained; needs `pip install 'hiddenmix[timm]'`."""
+    """Any classification network of timm, untrained; needs the extra `timm`."""
 
     name: str = "timm"
 

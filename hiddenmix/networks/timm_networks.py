@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from hiddenmix.config import ConfigError, TimmConfig, UserError
+from hiddenmix.system import install_extra
 from hiddenmix.terminal import clean
 
 
@@ -14,7 +15,7 @@ def timm_network(config: TimmConfig, shape: tuple[int, int, int], classes: int) 
     try:
         import timm
     except ImportError as error:
-        raise UserError("model=timm needs timm\n  pip install 'hiddenmix[timm]'") from error
+        raise UserError(f"model=timm needs timm\n  {install_extra('timm')}") from error
     names = timm.list_models()
     if config.arch not in names:
         near = difflib.get_close_matches(config.arch, names, n=5, cutoff=0.3) or names[:5]

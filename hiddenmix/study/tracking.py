@@ -23,6 +23,7 @@ from hiddenmix.data import Data
 from hiddenmix.study.cells import data_title, identity, is_plain, model_name, setting_key
 from hiddenmix.study.pictures import Picture
 from hiddenmix.study.store import Cell
+from hiddenmix.system import install_extra
 from hiddenmix.terminal import clean
 
 Value = bool | int | float | str
@@ -129,7 +130,7 @@ def check_trackers(config: Config) -> None:
         if lacks:
             raise UserError(
                 f"tracker={show(name)} needs {', '.join(lacks)}, not installed here\n"
-                f"  pip install 'hiddenmix[{name}]', or leave {name} out of tracker=[...]"
+                f"  {install_extra(name)}, or leave {name} out of tracker=[...]"
             )
 
 

@@ -17,6 +17,7 @@ from hiddenmix.config import Choice, Range, Space, UserError, show
 from hiddenmix.report import Trial
 from hiddenmix.study import locks
 from hiddenmix.study.store import study_locked
+from hiddenmix.system import install_extra
 
 if TYPE_CHECKING:
     import optuna
@@ -35,7 +36,7 @@ def check_optuna() -> None:
     except ImportError as error:
         raise UserError(
             f"tuning needs Optuna, which cannot be imported: {show(error)}\n"
-            "  pip install 'hiddenmix[tune]'"
+            f"  {install_extra('tune')}"
         ) from None
 
 

@@ -1,6 +1,7 @@
 """The operating system: files that are whole or absent, signals, memory, processes. Imports no torch."""
 
 from hiddenmix.system import atomic
+from hiddenmix.system.extras import install_extra
 from hiddenmix.system.interrupts import Interrupted, Interrupts
 from hiddenmix.system.memory import (
     free_memory,
@@ -17,6 +18,7 @@ __all__ = [
     "context",
     "cores",
     "free_memory",
+    "install_extra",
     "keep_freed_memory",
     "own_memory",
     "physical_memory",

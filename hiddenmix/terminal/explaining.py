@@ -6,6 +6,7 @@ from dataclasses import fields
 from itertools import chain
 
 from hiddenmix.config import GROUPS, Config, allowed, show, takes_list, takes_number
+from hiddenmix.system import install_extra
 from hiddenmix.terminal.hints import nearest_key, needed_group, network
 
 _PACKAGES = {
@@ -31,10 +32,9 @@ def _file(text: str) -> str | None:
         return None
     group, name = found.groups()
     if group == "hydra/launcher" and name in _PACKAGES:
-        extra = _PACKAGES[name]
         return (
             f"hydra/launcher={show(name)} needs a package that is not installed\n"
-            f"  pip install 'hiddenmix[{extra}]'"
+            f"  {install_extra(_PACKAGES[name])}"
         )
     first = group.split("/")[0]
     if first == "model" and (meant := network(name)):

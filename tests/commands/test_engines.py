@@ -222,4 +222,4 @@ def test_a_package_that_is_not_installed_is_named() -> None:
     error = ValueError(
         "In 'hydra/launcher/slurm': Could not find 'hydra/launcher/submitit_slurm'\n"
     )
-    assert "pip install 'hiddenmix[slurm]'" in explain(error)
+    assert "pip install 'hydra-submitit-launcher>=1.2'" in explain(error)

@@ -208,7 +208,7 @@ def test_without_optuna_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "optuna", None)
     ended = run(*SMALL)
     assert ended.code == 2
-    assert "pip install 'hiddenmix[tune]'" in ended.errors
+    assert "pip install 'optuna>=5'" in ended.errors
     assert list(tmp_path.iterdir()) == []
 
 
