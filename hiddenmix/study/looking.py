@@ -14,8 +14,8 @@ def looks(most: int) -> tuple[int, ...]:
 
 
 def look(study: Path, plan: Plan, display: Display) -> bool:
-    """Whether the questions of `plan` are answered, or no look is left. Says what was seen, and records
-    it in study.json."""
+    """Whether a planned look answers the questions of `plan`, or finds no look left. Says what was seen,
+    and records it in study.json."""
     from hiddenmix import report
 
     found = report.find(report.read_study(study))
@@ -24,16 +24,9 @@ def look(study: Path, plan: Plan, display: Display) -> bool:
         for each in found.questions
         if each.what == "clean" and set(each.rows["setting"]) & plan.requested.keys()
     ]
-    report.record_looks(study, asked, planned=True)
-    stop = True
+    report.record_looks(study, asked)
     for question in asked:
-        gain, seen = question.gain, question.look
-        if gain is None or seen is None:
-            continue
-        about = (question.title, question.model, question.variant)
-        name = f"look at {gain.seeds} seeds, {', '.join(filter(None, about))}"
-        bound = f"p below {seen.level:.3f} would differ"
-        then = "" if seen.then is None else f"; the next look is at {seen.then} seeds"
-        display.say(f"{name}: {question.word} (p = {gain.p_value:.3f}; {bound}){then}")
-        stop = stop and seen.stop
-    return stop
+        display.say(report.look_text(question))
+    if not asked:
+        display.say("warning: no look: the study's question is about other settings than these")
+    return bool(asked) and all(each.look is not None and each.look.stop for each in asked)

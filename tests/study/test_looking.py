@@ -1,14 +1,24 @@
 """`repeats=auto`: which networks are trained, when a study stops, and what is recorded of it."""
 
 import json
-from dataclasses import replace
+import shutil
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from hiddenmix.report import questions, sequential
+from hiddenmix.config import layers
+from hiddenmix.data import Data
+from hiddenmix.report import sequential
+from hiddenmix.report.__main__ import main as report_main
+from hiddenmix.study.cells import image_mixup, plain, setting_key, two_images
+from hiddenmix.study.command import Run
+from hiddenmix.study.store import Cell
 from tests.support.commands import SMALL, Command, cells, command
+from tests.support.made_study import made_result, write_answered
 
 AUTO = (*(each for each in SMALL if "repeats" not in each), "repeats=auto", "epochs=1")
 AUTO = tuple(each for each in AUTO if each != "epochs=2")
@@ -26,6 +36,35 @@ def looks(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.fixture
+def invented(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks whose answers are drawn and not learned; mixing at a hidden layer helps a little."""
+
+    def answered(cell: Cell, data: Data, run: Run) -> dict[str, Any]:
+        config, digest = cell.config, data.digest
+        [layer] = layers(config)
+        mode, alpha = (None, None) if layer == "none" else (config.mode, config.alpha)
+        result = made_result(layer, mode, alpha, config.seed, full=False, digest=digest)
+        result |= {"cell": cell.id, "setting": setting_key(config, digest)}
+        others = {"plain": plain, "baseline": image_mixup, "two_images": two_images}
+        result |= {
+            name: setting_key(of(config), digest)
+            for name, of in others.items()
+            if layer != "none" or name == "plain"
+        }
+        result |= {"title": "digits", "config": asdict(config)}
+        easy = np.random.default_rng(config.seed).permutation(360)
+        own = np.random.default_rng([config.seed, layer == "none", layer == "input"])
+        write_answered(cell.folder.parents[1], result, easy + own.normal(0, 30, 360) < 300)
+        return result
+
+    monkeypatch.setattr("hiddenmix.study.attempting.train_cell", answered)
+    monkeypatch.setattr("hiddenmix.report.writing._figures", lambda *_, **__: ([], set()))
+    monkeypatch.setattr("hiddenmix.study.attempting.lacking", lambda *_: None)
+    monkeypatch.setattr("hiddenmix.study.running.lacking", lambda *_: None)
+
+
+@pytest.mark.usefixtures("invented")
 def test_only_what_the_question_needs_is_trained_and_the_last_look_ends_it(
     run: Command, tmp_path: Path
 ) -> None:
@@ -46,13 +85,16 @@ def test_only_what_the_question_needs_is_trained_and_the_last_look_ends_it(
     assert looks(tmp_path) == before
 
 
+@pytest.mark.usefixtures("invented")
 def test_an_answered_question_stops_the_training(
     run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def answered(*arguments: Any) -> sequential.Look:
-        return replace(sequential.should_stop(*arguments), word="equal", stop=True, then=None)
+    should_stop = sequential.should_stop
 
-    monkeypatch.setattr(questions, "should_stop", answered)
+    def answered(*arguments: Any) -> sequential.Look:
+        return replace(should_stop(*arguments), word="equal", stop=True, then=None)
+
+    monkeypatch.setattr(sequential, "should_stop", answered)
     ended = run(*AUTO, "layer=conv1")
     assert ended.code == 0
     assert len(cells(tmp_path)) == 3 * 6
@@ -81,3 +123,50 @@ def test_what_cannot_be_asked_is_refused(
     assert ended.code == 2
     assert text in ended.errors
     assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.usefixtures("invented")
+def test_a_command_that_was_stopped_between_looks_goes_on_to_the_next(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Seven seeds are none of the looks at 6 and 8: no word, and no end."""
+    assert run(*AUTO, "layer=conv1", "max_repeats=8").code == 0
+    study = tmp_path / "outputs/default"
+    for cell in study.glob("cells/*-s7-*"):
+        shutil.rmtree(cell)
+    content = json.loads((study / "study.json").read_text())
+    content["looks"] = [each for each in content["looks"] if each["n"] < 8]
+    (study / "study.json").write_text(json.dumps(content))
+    monkeypatch.setattr(sys, "argv", ["hiddenmix-report"])
+    assert report_main([str(study)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Undecided (digits, cnn; clean test images)" in said
+    assert "n = 7 seeds is between the planned looks of repeats=auto at 6, which said " in said
+    assert "the next look is at 8" in said
+    verdict = json.loads((study / "report/verdict.json").read_text())["questions"][0]
+    assert verdict["between_looks"]["then"] == 8
+    ended = run(*AUTO, "layer=conv1", "max_repeats=8")
+    assert ended.code == 0, ended.errors
+    assert (
+        "no look was planned at 7 seeds, digits, cnn: the next look is at 8 seeds" in ended.output
+    )
+    assert len(cells(tmp_path)) == 3 * 8
+    planned = [(each["n"], each["planned"]) for each in looks(tmp_path)]
+    assert planned == [(6, True), (7, False), (8, True)]
+    report = (study / "report/report.md").read_text()
+    assert "at n = 6 (undecided). These were looks of repeats=auto, whose bounds allow" in report
+
+
+@pytest.mark.usefixtures("invented")
+def test_seeds_that_were_there_before_are_taken_and_looked_at_by_the_bounds(
+    run: Command, tmp_path: Path
+) -> None:
+    assert run(*AUTO, "layer=conv1", "repeats=3").code == 0
+    ended = run(*AUTO, "layer=conv1", "max_repeats=6")
+    assert ended.code == 0, ended.errors
+    assert len(cells(tmp_path)) == 3 * 6
+    assert [(each["n"], each["planned"]) for each in looks(tmp_path)] == [(3, False), (6, True)]
+    assert "look at 6 seeds, digits, cnn: " in ended.output
+    assert "This was a planned look (repeats=auto)" in ended.output
+    report = (tmp_path / "outputs/default/report/report.md").read_text()
+    assert "at n = 3 (undecided). Fewer than 6 seeds give no word: the bounds of " in report
