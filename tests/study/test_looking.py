@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hiddenmix.config import layers
+from hiddenmix.config import Config, ConfigError, UserError, from_plain, layers
 from hiddenmix.data import Data
 from hiddenmix.report import sequential
 from hiddenmix.report.__main__ import main as report_main
 from hiddenmix.study.cells import image_mixup, plain, setting_key, two_images
 from hiddenmix.study.command import Run
+from hiddenmix.study.looking import check_looks
+from hiddenmix.study.planning import check_requests
+from hiddenmix.study.running import check_elsewhere
 from hiddenmix.study.store import Cell
 from tests.support.commands import SMALL, Command, cells, command
 from tests.support.made_study import made_result, write_answered
@@ -170,3 +173,75 @@ def test_seeds_that_were_there_before_are_taken_and_looked_at_by_the_bounds(
     assert "This was a planned look (repeats=auto)" in ended.output
     report = (tmp_path / "outputs/default/report/report.md").read_text()
     assert "at n = 3 (undecided). Fewer than 6 seeds give no word: the bounds of " in report
+
+
+@pytest.mark.usefixtures("invented")
+def test_another_question_in_the_study_is_refused_before_anything_is_written(
+    run: Command, tmp_path: Path
+) -> None:
+    """The default study's three seeds, asked for three images, and then for two until it is answered."""
+    assert run(*AUTO, "layer=conv1", "mode=triplet", "repeats=3").code == 0
+    before = sorted((tmp_path / "outputs").rglob("*"))
+    ended = run(*AUTO, "layer=conv1")
+    assert ended.code == 2
+    assert ended.errors == (
+        "repeats=auto is not allowed with study=default: its question is averaged over mode=triplet "
+        "alpha=1 too, which is not asked for now\n"
+        "  use another study=<name>, or ask for these settings as well\n"
+    )
+    assert sorted((tmp_path / "outputs").rglob("*")) == before
+
+
+@pytest.mark.usefixtures("invented")
+def test_what_planned_looks_could_not_allow_for_is_refused(run: Command, tmp_path: Path) -> None:
+    assert run(*AUTO, "layer=conv1", "repeats=3").code == 0
+    study = tmp_path / "outputs/default"
+    [path, *_] = study.glob("cells/*-conv1-*-s0-*/result.json")
+    result = json.loads(path.read_text())
+    fixed, digest = from_plain(result["config"]), result["data"]["digest"]
+
+    def checked(**values: Any) -> None:
+        config = replace(fixed, repeats="auto", **values)
+        check_looks(study, [(config, digest)])
+
+    def refused(text: str, **values: Any) -> None:
+        with pytest.raises(UserError, match=text):
+            checked(**values)
+
+    refused("it holds seed 0, and those to be looked at are 9 to 38", seed=9)
+    refused("it was begun with margin=0.5\n  use margin=0.5, or another", margin=1.0)
+    refused("it mixes at conv1 too, and its question is about the lowest", layer="conv2")
+    checked()
+    checked(batch_size=25)  # another question, which the report asks apart
+    for number in range(3, 6):  # as if three more had been asked for
+        more = study / "cells" / f"more{number}"
+        more.mkdir()
+        (more / "result.json").write_text(json.dumps(result | {"seed": number}))
+    refused("it holds 6 seeds of a fixed number, whose verdict has no bounds\n.* such as seed=6")
+    for path in study.glob("cells/*/result.json"):
+        result = json.loads(path.read_text())
+        result["config"] |= {"repeats": "auto", "max_repeats": 10}
+        path.write_text(json.dumps(result))
+    checked(max_repeats=10)  # the same command again
+    refused("planned with max_repeats=10\n  use max_repeats=10, or another", max_repeats=12)
+
+
+def test_one_plan_of_looks_holds_for_all_jobs_of_a_command() -> None:
+    """Seeds from 0 and from 9 are twelve at the look at six, at which no look was planned."""
+    one = Config(repeats="auto")
+    for other in (
+        replace(one, seed=9),
+        replace(one, max_repeats=7),
+        replace(one, margin=1.0),
+        replace(one, repeats=3),
+    ):
+        with pytest.raises(ConfigError, match="one value for all jobs of a command"):
+            check_requests([one, other])
+
+
+def test_jobs_of_their_own_ask_no_layer_above_the_question() -> None:
+    """That job would never be looked at."""
+    jobs = [Config(repeats="auto", layer=layer) for layer in ("conv2", "conv1")]
+    check_elsewhere(jobs[1:])
+    with pytest.raises(ConfigError, match="layer=conv2 is not allowed\n  allowed: conv1 alone"):
+        check_elsewhere(jobs)
