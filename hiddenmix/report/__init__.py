@@ -3,7 +3,7 @@
 from hiddenmix.report.cells_table import results
 from hiddenmix.report.comparison import image_mixing, settings_table
 from hiddenmix.report.findings import find
-from hiddenmix.report.looks import record_looks
+from hiddenmix.report.looks import look_text, record_looks
 from hiddenmix.report.results import Study, read_curve, read_study
 from hiddenmix.report.sequential import looks
 from hiddenmix.report.terminal_table import terminal_table, terminal_verdicts
@@ -29,6 +29,7 @@ __all__ = [
     "find",
     "former_looks",
     "image_mixing",
+    "look_text",
     "looks",
     "read_curve",
     "read_study",

@@ -44,7 +44,11 @@ def find(study: Study, margin: float | None = None) -> Findings:
     return Findings(
         table=table,
         questions=[
-            replace(each, changed=looks.changed(study.looks, each))
+            replace(
+                each,
+                changed=looks.changed(study.looks, each),
+                between=looks.between(study.looks, each),
+            )
             for each in questions(table, study.cells, answers, chosen)
         ],
         effects=effects(table, study.cells, answers),
@@ -88,6 +92,7 @@ def question_json(question: Question, margin: float) -> dict[str, Any]:
         "image_mixup_over_plain": _plain(question.mixup),
         "need": _plain(question.need),
         "look": _plain(question.look),
+        "between_looks": _plain(question.between),
         "families": [_plain(each) for each in question.families],
         "gain_by_seed": {str(seed): gain for seed, gain in question.by_seed.items()},
         "settings": list(question.rows["setting"]),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 from filelock import FileLock
 
 from hiddenmix.report.answers import CLEAN
+from hiddenmix.report.decision import FEWEST
 from hiddenmix.report.questions import Question
 from hiddenmix.report.results import PastLook
+from hiddenmix.report.sequential import Between
+from hiddenmix.report.tables import p_is, p_text
 from hiddenmix.system import atomic
 
 
-def record_looks(study: Path, questions: Sequence[Question], *, planned: bool = False) -> None:
+def record_looks(study: Path, questions: Sequence[Question]) -> None:
     """Add to `study`/study.json the verdicts that somebody has now seen; each n once a question.
 
     Nothing is written where there is no study.json, or it cannot be written: a copy is only read.
@@ -24,7 +28,7 @@ def record_looks(study: Path, questions: Sequence[Question], *, planned: bool = 
         with FileLock(study / "study.lock"):  # as the study's own room locks it
             content = json.loads(path.read_bytes())
             looks = content.setdefault("looks", [])
-            new = [each for each in _entries(questions, planned) if not _known(looks, each)]
+            new = [each for each in _entries(questions) if not _known(looks, each)]
             if new:
                 looks += new
                 atomic.write_json(path, content)
@@ -32,7 +36,7 @@ def record_looks(study: Path, questions: Sequence[Question], *, planned: bool = 
         return
 
 
-def _entries(questions: Sequence[Question], planned: bool) -> list[dict[str, Any]]:
+def _entries(questions: Sequence[Question]) -> list[dict[str, Any]]:
     at = datetime.now(UTC).isoformat(timespec="seconds")
     return [
         {
@@ -40,7 +44,8 @@ def _entries(questions: Sequence[Question], planned: bool) -> list[dict[str, Any
             "at": at,
             "n": each.gain.seeds,
             "word": each.word,
-            "planned": planned,
+            "planned": each.look is not None,
+            **({} if each.between is None else {"between": True}),
             "layer": each.layer,
             "settings": _settings(each),
             "compared": sorted(each.rows["setting"]),
@@ -59,8 +64,8 @@ def _settings(question: Question) -> list[str]:
 
 
 def _known(looks: list[dict[str, Any]], entry: dict[str, Any]) -> bool:
-    same = ("n", "layer", "compared")  # not by its name, see `_before`
-    return any(all(each.get(key) == entry[key] for key in same) for each in looks)
+    same = ("n", "layer", "compared", "between")  # not by its name, see `_before`
+    return any(all(each.get(key) == entry.get(key) for key in same) for each in looks)
 
 
 def name(question: Question) -> str:
@@ -92,6 +97,51 @@ def changed(looks: Sequence[PastLook], question: Question) -> str:
 
 
 def former(looks: Sequence[PastLook], question: Question) -> list[PastLook]:
-    """The looks at fewer seeds than `question` has now."""
+    """The looks at fewer seeds than `question` has now, at which a word could be drawn."""
     seeds = question.gain.seeds if question.gain is not None else 0
-    return [each for each in _before(looks, question) if each.n < seeds]
+    return [each for each in _before(looks, question) if each.n < seeds and not each.between]
+
+
+def between(looks: Sequence[PastLook], question: Question) -> Between | None:
+    """The planned looks around `question`, with the word that was drawn at the one before."""
+    found = question.between
+    if found is None:
+        return None
+    said = [
+        each.word
+        for each in former(looks, question)
+        if each.planned and each.n == found.before and each.layer == question.layer
+    ]
+    return replace(found, said=said[-1] if said else "")
+
+
+def allowed(question: Question, before: Sequence[PastLook]) -> str:
+    """What the looks `before` do to the verdict on `question`."""
+    harmless = not question.changed and all(each.planned or each.n < FEWEST for each in before)
+    if not harmless or (question.look is None and question.between is None):
+        return (
+            "Seeds that are added after a look make a false verdict likelier than the 5 % of a single "
+            "look; repeats=auto has bounds that allow for it."
+        )
+    if all(each.planned for each in before):
+        return "These were looks of repeats=auto, whose bounds allow for them."
+    return (
+        f"Fewer than {FEWEST} seeds give no word: the bounds of repeats=auto hold, unless max_repeats "
+        "was chosen by what was seen then."
+    )
+
+
+def look_text(question: Question) -> str:
+    """A look under way, on one line."""
+    about = ", ".join(filter(None, [question.title, question.model, question.variant]))
+    gain, look, between = question.gain, question.look, question.between
+    if gain is None:
+        return f"no look, {about}: no seed has all settings yet"
+    if look is None:
+        later = None if between is None else between.then
+        then = "no look is left" if later is None else f"the next look is at {later} seeds"
+        return f"no look was planned at {gain.seeds} seeds, {about}: {then}"
+    p = "no p" if gain.p_value is None else p_is(gain.p_value)
+    bound = f"p below {p_text(look.level)} would differ"
+    then = "" if look.then is None else f"; the next look is at {look.then} seeds"
+    return f"look at {gain.seeds} seeds, {about}: {question.word} ({p}; {bound}){then}"

@@ -7,7 +7,7 @@ from hiddenmix.report.answers import CLEAN
 from hiddenmix.report.comparison import PLAIN, condition_means, image_mixing
 from hiddenmix.report.factors import Best, Effect
 from hiddenmix.report.findings import Findings
-from hiddenmix.report.looks import former
+from hiddenmix.report.looks import allowed, former
 from hiddenmix.report.questions import Question
 from hiddenmix.report.results import Study
 from hiddenmix.report.tables import (
@@ -170,15 +170,8 @@ def _looks(study: Study, found: Findings) -> list[str]:
         if before:
             at = ", ".join(f"n = {look.n} ({look.word})" for look in before)
             name = escaped(" ".join(filter(None, [question.title, question.model])))
-            unplanned = not all(look.planned for look in before)
             lines.append(
-                f"**Looks**: a verdict on {name} was drawn before at {at}. "
-                + (
-                    "Seeds that are added after a look make a false verdict likelier than the 5 % of a "
-                    "single look; repeats=auto has bounds that allow for it."
-                    if unplanned
-                    else "These were looks of repeats=auto, whose bounds allow for them."
-                )
+                f"**Looks**: a verdict on {name} was drawn before at {at}. {allowed(question, before)}"
             )
     return [part for line in lines for part in (line, "")]
 

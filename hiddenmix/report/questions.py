@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from hiddenmix.report.answers import CLEAN, SHIFTS, Answers, family
 from hiddenmix.report.comparison import INPUT, PLAIN, first_hidden_layer
-from hiddenmix.report.decision import FEWEST, Need, what_would_decide, word
-from hiddenmix.report.sequential import Look, looks, should_stop
+from hiddenmix.report.decision import FEWEST, Need, what_would_decide
+from hiddenmix.report.sequential import Between, Look, judge
 from hiddenmix.report.statistics import holm
 from hiddenmix.report.two_way import Gain, seeds_alone, two_way
 
@@ -65,6 +65,9 @@ class Question:
 
     by_seed: Mapping[int, float]
     """The gain of each seed, a fraction: the one number a seed that is tested."""
+
+    between: Between | None = None
+    """With `repeats=auto`, the planned looks around a number of seeds that is none of them."""
 
     changed: str = ""
     """How it was another question when a verdict was drawn before; empty: it was fixed beforehand."""
@@ -152,14 +155,11 @@ def _ask(
     title, model, variant, layer, what = about
     compared, over_plain = _compared(grid, what, by_setting, answers)
     gain = compared.gain
-    most = _most_seeds(grid, by_setting)
-    look = None
-    if gain is not None and most is not None and gain.seeds in looks(most):
-        look = should_stop(gain, margin, most)
-    verdict = "undecided"
+    verdict, look, between, need = "undecided", None, None, None
     if gain is not None:
-        verdict = word(gain, margin) if look is None else look.word
-    need = what_would_decide(gain, margin) if gain is not None and verdict == "undecided" else None
+        verdict, look, between = judge(gain, margin, _most_seeds(grid, by_setting))
+        if verdict == "undecided" and between is None:
+            need = what_would_decide(gain, margin)
     return Question(
         title=title,
         model=model,
@@ -172,6 +172,7 @@ def _ask(
         need=need,
         mixup=over_plain,
         look=look,
+        between=between,
         left_out=compared.left_out,
         without_predictions=compared.without_predictions,
         by_seed=compared.by_seed,
@@ -214,13 +215,12 @@ def _families(
 
 
 def _most_seeds(grid: pd.DataFrame, by_setting: Mapping[str, pd.DataFrame]) -> int | None:
-    """`max_repeats` of a question whose cells were all asked for with `repeats=auto`."""
+    """`max_repeats` of a question that `repeats=auto` asked; None where it never did. Seeds that were
+    there before, or came later by another number, do not end its plan."""
     configs = [config for setting in grid["setting"] for config in by_setting[setting]["config"]]
-    if not configs or any(config.get("repeats") != "auto" for config in configs):
-        return None
-    most = [config.get("max_repeats") for config in configs]
+    most = [each.get("max_repeats") for each in configs if each.get("repeats") == "auto"]
     known = [each for each in most if isinstance(each, int) and each >= FEWEST]
-    return max(known) if len(known) == len(most) else None
+    return max(known, default=None)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,9 @@ class PastLook:
     compared: tuple[str, ...] = ()
     """The keys of the settings at `layer`."""
 
+    between: bool = False
+    """Whether it was none, as it lay between the planned looks of `repeats=auto`."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -299,6 +302,7 @@ def _record(path: Path, problems: list[str]) -> tuple[list[str], list[Command], 
             layer=clean(each.get("layer") or ""),
             settings=_texts(each.get("settings")),
             compared=_texts(each.get("compared")),
+            between=each.get("between") is True,
         )
         for each in map(mapping, found if isinstance(found, list) else [])
         if isinstance(each.get("question"), str) and finite(each.get("n"))

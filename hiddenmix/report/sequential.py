@@ -51,6 +51,34 @@ class Look:
     high: float | None
 
 
+@dataclass(frozen=True)
+class Between:
+    """A number of seeds at which no look was planned, so that what is seen there gives no word."""
+
+    before: int | None
+    """Seeds at the planned look before; None before the first."""
+    then: int | None
+    """Seeds at the next; None after the last."""
+    said: str = ""
+    """The word that was drawn at the look before; empty where that is not known."""
+
+
+def judge(gain: Gain, margin: float, most: int | None) -> tuple[str, Look | None, Between | None]:
+    """The word on `gain`, and with `repeats=auto` (`most`, else None) the planned look that it is of, or
+    the looks that `gain.seeds` lies between: the error of 5 % is spent at these alone, and a word
+    anywhere else would be one too many."""
+    if most is None:
+        return word(gain, margin), None, None
+    planned = looks(most)
+    if gain.seeds in planned:
+        look = should_stop(gain, margin, most)
+        return look.word, look, None
+    before = [seeds for seeds in planned if seeds < gain.seeds]
+    later = [seeds for seeds in planned if seeds > gain.seeds]
+    between = Between(before[-1] if before else None, later[0] if later else None)
+    return "undecided", None, between
+
+
 def should_stop(gain: Gain, margin: float, most: int = LOOKS[-1]) -> Look:
     """What to do after `gain.seeds` seeds of at most `most`; `margin` in the unit of `gain`.
 

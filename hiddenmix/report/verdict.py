@@ -10,6 +10,7 @@ from hiddenmix.report.answers import CLEAN, SHIFTS
 from hiddenmix.report.comparison import image_mixing, operation
 from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, LEVEL, OUT_OF_REACH, Way, inside
 from hiddenmix.report.questions import Question
+from hiddenmix.report.sequential import Between
 from hiddenmix.report.tables import code, escaped, p_is, p_text, points
 from hiddenmix.report.two_way import Gain
 
@@ -76,7 +77,7 @@ def certainty(question: Question, gain: Gain, margin: float, about: str) -> list
 def _undecided(question: Question, gain: Gain, margin: float) -> tuple[str, ...]:
     if question.word != "undecided":
         return ()
-    return _why(question, gain, margin), _needed(question, gain, margin)
+    return _why(question, gain, margin), _needed(question, gain, margin), _elsewhere(question, gain)
 
 
 def _of_what(question: Question, gain: Gain, markdown: bool) -> str:
@@ -191,6 +192,8 @@ def _why(question: Question, gain: Gain, margin: float) -> str:
             f"the methods differ on {gain.differing} test images, and a verdict needs at least "
             f"{FEWEST_IMAGES}"
         )
+    if question.between is not None and gain.seeds >= FEWEST:
+        few.append(_between(question.between, gain.seeds))
     if few or gain.p_value is None or gain.p_flip is None:
         return f"Why undecided: {'; '.join(few)}." if few else ""
     level = LEVEL if look is None else look.level
@@ -210,6 +213,21 @@ def _why(question: Question, gain: Gain, margin: float) -> str:
     differ = "the interval includes 0" if look is None else f"p is not below {p_text(level)}"
     unequal = f"equality within ±{100 * margin:g} is not shown either ({equal})"
     return f"Why undecided: {differ}, and {unequal}."
+
+
+def _between(between: Between, seeds: int) -> str:
+    """Why there is no word between the planned looks of `repeats=auto`, or beyond the last."""
+    said = f", which said {between.said}" if between.said else ""
+    if between.then is None:
+        return (
+            f"n = {seeds} seeds is beyond the last planned look of repeats=auto, at "
+            f"{between.before}{said}: its bounds allow for no word here"
+        )
+    return (
+        f"n = {seeds} seeds is between the planned looks of repeats=auto at {between.before}"
+        f"{said}{',' if said else ''} and {between.then}: its bounds allow for no word here, and the "
+        f"next look is at {between.then}, to which the command with repeats=auto goes on"
+    )
 
 
 def _needed(question: Question, gain: Gain, margin: float) -> str:
@@ -242,6 +260,18 @@ def _needed(question: Question, gain: Gain, margin: float) -> str:
         no = f"no number of seeds on these {gain.images:,} would do."
         text += f" {where}{no}" if where else f" {no.capitalize()}"
     return text
+
+
+def _elsewhere(question: Question, gain: Gain) -> str:
+    """Where the last planned look is over, no more seeds decide this study."""
+    planned = question.look or question.between
+    if planned is None or planned.then is not None:
+        return ""
+    seed = max(question.by_seed, default=gain.seeds - 1) + 1
+    return (
+        "No planned look of repeats=auto is left in this study; another one with other seeds "
+        f"(study=<name> seed={seed}) has its own."
+    )
 
 
 def _way(way: Way) -> str:

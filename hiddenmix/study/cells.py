@@ -112,6 +112,14 @@ def setting_key(config: Config, data: str) -> str:
     return f"{_label(config)}-{_digest(content)}"
 
 
+def question_key(config: Config, data: str) -> str:
+    """Equal for the settings of one question: those that differ in layer, K and alpha alone."""
+    content = identity(config, data)
+    for key in ("seed", "layer", "mode", "alpha"):
+        del content[key]
+    return _digest(content)
+
+
 def image_mixup(config: Config) -> Config:
     """The baseline of `config`: as many images mixed at the input, by the same operation, so that the
     layer alone differs."""

@@ -11,7 +11,8 @@ from hiddenmix import data as data_room
 from hiddenmix.config import Config, DatasetConfig
 from hiddenmix.data import Data, OutsideSet, Resize, Whole
 from hiddenmix.study.devices import choose_device
-from hiddenmix.study.planning import batch_too_large, make_plan
+from hiddenmix.study.looking import check_looks
+from hiddenmix.study.planning import batch_too_large, make_plan, question_alone
 from hiddenmix.study.store import OUTPUTS, Cell
 from hiddenmix.system import Interrupts
 from hiddenmix.terminal import interactive, make_console
@@ -32,6 +33,9 @@ def load_data(configs: Sequence[Config]) -> None:
             if (OUTPUTS / config.study).exists():
                 for cell in make_plan([(config, digest)]).cells.values():
                     Cell(OUTPUTS / config.study, cell, digest).check()
+        for study in dict.fromkeys(each.study for each in configs if each.repeats == "auto"):
+            needed, _ = question_alone([each for each in configs if each.study == study])
+            check_looks(OUTPUTS / study, [(each, loaded.get(each).digest) for each in needed])
 
 
 class LoadedData:

@@ -48,7 +48,9 @@ def check_requests(configs: Sequence[Config]) -> None:
     data that is not there, an unknown layer or device, a folder that cannot be written. Raises
     `UserError`. Settles what the images and files decide: `model.small_stem`, and the digests of
     code and weights."""
-    for key in ("device", "workers", "threads", "tracker"):
+    automatic = [config for config in configs if config.repeats == "auto"]
+    planned = ("repeats", "max_repeats", "seed", "margin") if automatic else ()
+    for key in ("device", "workers", "threads", "tracker", *planned):
         values = {str(value): value for value in (getattr(config, key) for config in configs)}
         if len(values) > 1:
             shown = [values[name] for name in sorted(values)]
@@ -74,7 +76,7 @@ def check_requests(configs: Sequence[Config]) -> None:
         networks.check_layers(
             names, layers_of(config.model, description.shape, description.classes)
         )
-    if automatic := [config for config in configs if config.repeats == "auto"]:
+    if automatic:
         question_alone(automatic)
 
 
@@ -98,16 +100,19 @@ def question_alone(configs: Sequence[Config]) -> tuple[list[Config], list[Config
     for config in configs:
         groups.setdefault((repr(config.dataset), repr(config.model)), []).append(config)
     for group in groups.values():
-        description = data_room.describe(group[0].dataset)
-        available = layers_of(group[0].model, description.shape, description.classes)
-        honest = [
-            each.name
-            for each in available
-            if each.cut and not each.disguise and each.name != "input"
-        ]
         asked = [layers(config) for config in group]
-        lowest = next((name for name in honest if [name] in asked), None)
+        lowest = next((name for name in question_layers(group[0]) if [name] in asked), None)
         if lowest is None:
             raise ConfigError("layer", group[0].layer, "a hidden layer, with repeats=auto")
         needed += [config for config in group if layers(config) == [lowest]]
     return needed, [config for config in configs if config not in needed]
+
+
+def question_layers(config: Config) -> list[str]:
+    """The hidden layers that a question may be about, the lowest first."""
+    description = data_room.describe(config.dataset)
+    return [
+        each.name
+        for each in layers_of(config.model, description.shape, description.classes)
+        if each.cut and not each.disguise and each.name != "input"
+    ]

@@ -11,14 +11,14 @@ import torch
 from rich.console import Console
 
 from hiddenmix import data as data_room
-from hiddenmix.config import Config, UserError, counted, layers
+from hiddenmix.config import Config, ConfigError, UserError, counted, layers
 from hiddenmix.study.announcement import announce, warn_of_layers
 from hiddenmix.study.cells import data_title
 from hiddenmix.study.command import Run
 from hiddenmix.study.devices import choose_device
 from hiddenmix.study.environment import environment
 from hiddenmix.study.loaded_data import LoadedData
-from hiddenmix.study.looking import look, looks
+from hiddenmix.study.looking import check_looks, look, looks
 from hiddenmix.study.measuring import lacking
 from hiddenmix.study.planning import Plan, check_requests, make_plan, question_alone
 from hiddenmix.study.shared_data import SharedWhole
@@ -77,7 +77,16 @@ def check_elsewhere(configs: Sequence[Config]) -> None:
             data_room.describe(config.dataset)
     except (UserError, OSError):
         return
-    check_requests([replace(config, device="cpu") for config in configs])
+    here = [replace(config, device="cpu") for config in configs]
+    check_requests(here)
+    if automatic := [config for config in here if config.repeats == "auto"]:
+        needed, others = question_alone(automatic)
+        if others:  # its job would not know of the lower layer, and go on for nothing
+            raise ConfigError(
+                "layer",
+                "+".join(layers(others[0])),
+                f"{'+'.join(layers(needed[0]))} alone, with repeats=auto in jobs of their own",
+            )
 
 
 def conclude_elsewhere(
@@ -112,6 +121,7 @@ def _run_study(
                 markup=False,
                 soft_wrap=True,
             )
+        check_looks(study, [(each, loaded.get(each).digest) for each in configs], command)
     most = max(config.max_repeats for config in configs)
     for seeds in looks(most) if auto else (None,):
         # Read before the study is touched: what cannot be read is refused, and the data's content is

@@ -14,8 +14,10 @@ from scipy import stats
 from hiddenmix.report.decision import FEWEST, LEVEL
 from hiddenmix.report.sequential import (
     LOOKS,
+    Between,
     _one_sided,
     equal_level,
+    judge,
     level,
     looks,
     should_stop,
@@ -168,3 +170,34 @@ def test_made_studies_go_wrong_in_at_most_five_percent(gain: float) -> None:
     assert wrong <= 0.05 * 600 + 2 * math.sqrt(0.05 * 0.95 * 600)
     if gain == 0:
         assert naive > 0.07 * 600
+
+
+def test_reading_after_every_seed_makes_no_more_false_words() -> None:
+    """250 studies without a gain, read at 6, 7, ..., 15 seeds: words are drawn at the planned looks
+    alone. Words at 5 % between them would be false clearly more often."""
+    wrong = naive = 0
+    for d in made_studies(0.0, 15, 100, 250):
+        founds = [two_way(d[:n]) for n in range(FEWEST, 16)]
+        differ = ("supported", "contradicted")
+        wrong += any(judge(found, MARGIN, 15)[0] in differ for found in founds)
+        naive += any(
+            judge(found, MARGIN, 15 if found.seeds in looks(15) else None)[0] in differ
+            for found in founds
+        )
+    assert wrong <= 0.05 * 250 + 2 * math.sqrt(0.05 * 0.95 * 250)
+    assert naive > 0.08 * 250
+
+
+@pytest.mark.parametrize(
+    ("seeds", "between"),
+    [(4, Between(None, 6)), (6, None), (8, Between(6, 10)), (12, None), (13, Between(12, None))],
+)
+def test_no_word_is_drawn_where_no_look_was_planned(seeds: int, between: Between | None) -> None:
+    """A gain that nobody could doubt."""
+    random = np.random.default_rng(1)
+    gain = two_way(0.2 + 0.1 * random.standard_normal((seeds, 400)))
+    said, look, found = judge(gain, MARGIN, 12)
+    assert found == between
+    assert (look is None) == (between is not None)
+    assert said == ("supported" if between is None else "undecided")
+    assert judge(gain, MARGIN, None)[0] == ("supported" if seeds >= FEWEST else "undecided")

@@ -1,0 +1,120 @@
+"""Looks of `repeats=auto`: where words are drawn, and what is said of former looks."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hiddenmix.report.answers import CLEAN
+from hiddenmix.report.findings import find
+from hiddenmix.report.looks import look_text, record_looks
+from hiddenmix.report.markdown import markdown
+from hiddenmix.report.questions import Question
+from hiddenmix.report.results import read_study
+from hiddenmix.report.sequential import Between
+from hiddenmix.report.verdict import spoken
+from tests.support.made_study import made_result, write_answered, write_answers
+
+SETTINGS = [("none", None, None), ("input", "siamese", 1.0), ("conv1", "siamese", 1.0)]
+
+
+@pytest.fixture(autouse=True)
+def _record(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(json.dumps({"format": 2, "commands": []}))
+
+
+def clean_question(folder: Path) -> Question:
+    [question] = [each for each in find(read_study(folder)).questions if each.what == CLEAN]
+    return question
+
+
+def report(folder: Path) -> str:
+    study = read_study(folder)
+    return markdown(study, find(study), "made", [])
+
+
+def written(study: Path, seeds: Iterable[int], gain: float) -> None:
+    """Cells of 2,000 test images."""
+    write_answers(
+        study, SETTINGS, seeds, 2000, lambda layer, *_: 0.8 + gain * (layer == "conv1"), full=False
+    )
+
+
+def planned(study: Path, seeds: Iterable[int], most: int = 30, gain: float = 0.007) -> None:
+    """Seeds as `repeats=auto` trains them, on 2,000 test images."""
+    written(study, seeds, gain)
+    for path in study.glob("cells/*/result.json"):
+        result = json.loads(path.read_text())
+        if result["seed"] in seeds:
+            result["config"] |= {"repeats": "auto", "max_repeats": most}
+            path.write_text(json.dumps(result))
+
+
+def test_between_planned_looks_there_is_no_word(tmp_path: Path) -> None:
+    """The interval at 8 seeds excludes 0, and nobody planned to look there."""
+    planned(tmp_path, range(6))
+    record_looks(tmp_path, [clean_question(tmp_path)])
+    planned(tmp_path, range(6, 8))
+    question = clean_question(tmp_path)
+    assert question.gain is not None
+    assert question.gain.p_value is not None
+    assert question.gain.p_value < 0.05
+    assert (question.word, question.look, question.need) == ("undecided", None, None)
+    assert question.between == Between(6, 10, "undecided")
+    said = spoken(question, 0.005)
+    assert (
+        "Why undecided: n = 8 seeds is between the planned looks of repeats=auto at 6, which said "
+        "undecided, and 10: its bounds allow for no word here, and the next look is at 10, to which the "
+        "command with repeats=auto goes on." in said
+    )
+    text = report(tmp_path)
+    assert "drawn before at n = 6 (undecided). These were looks of repeats=auto, whose" in text
+    record_looks(tmp_path, [clean_question(tmp_path)])
+    planned(tmp_path, range(8, 10))
+    assert clean_question(tmp_path).look is not None
+    text = report(tmp_path)
+    assert "drawn before at n = 6 (undecided). These were looks of repeats=auto, whose" in text
+
+
+def test_beyond_the_last_planned_look_no_word_is_left(tmp_path: Path) -> None:
+    planned(tmp_path, range(6), most=6, gain=0.02)
+    question = clean_question(tmp_path)
+    assert question.word == "supported"
+    record_looks(tmp_path, [question])
+    written(tmp_path, range(6, 8), 0.02)
+    question = clean_question(tmp_path)
+    assert (question.word, question.look) == ("undecided", None)
+    said = spoken(question, 0.005)
+    assert (
+        "n = 8 seeds is beyond the last planned look of repeats=auto, at 6, which said supported: its "
+        "bounds allow for no word here. No planned look of repeats=auto is left in this study; another "
+        "one with other seeds (study=<name> seed=8) has its own." in said
+    )
+
+
+def test_bounds_are_not_said_to_allow_for_a_look_that_had_none(tmp_path: Path) -> None:
+    """Eight seeds were looked at at 5 %, before the plan."""
+    written(tmp_path, range(8), 0.002)
+    record_looks(tmp_path, [clean_question(tmp_path)])
+    planned(tmp_path, range(8, 10), gain=0.002)
+    assert clean_question(tmp_path).look is not None
+    text = report(tmp_path)
+    assert "at n = 8 (undecided). Seeds that are added after a look make" in text
+
+
+def test_a_look_at_answers_without_spread_has_no_p(tmp_path: Path) -> None:
+    for seed in range(6):
+        for layer, mode, alpha in SETTINGS:
+            write_answered(
+                tmp_path, made_result(layer, mode, alpha, seed, full=False), np.ones(360, bool)
+            )
+    for path in tmp_path.glob("cells/*/result.json"):
+        result = json.loads(path.read_text())
+        result["config"] |= {"repeats": "auto", "max_repeats": 30}
+        path.write_text(json.dumps(result))
+    assert look_text(clean_question(tmp_path)) == (
+        "look at 6 seeds, Digits, cnn: undecided (no p; p below 0.015 would differ); the next look is at "
+        "10 seeds"
+    )
