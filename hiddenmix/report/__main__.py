@@ -94,7 +94,7 @@ def _several(options: argparse.Namespace, margin: float | None, console: Console
     if options.output is None:
         raise UserError("several studies need --output\n  allowed: --output FOLDER")
     studies, rows, places = read(options.study, margin)
-    for study in studies:
+    for study in studies.values():
         _warn(study.problems)
     pooled = pool(rows) if options.pool else []
     path = write_several(studies, rows, options.output, options.title, pooled, places)

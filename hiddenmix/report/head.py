@@ -136,14 +136,14 @@ def _never_right(cells: pd.DataFrame) -> list[str]:
 
 def unfinished(study: Study, table: pd.DataFrame) -> list[str]:
     lines = []
-    if study.missing or study.failures or study.problems:
-        counts = [(len(study.missing), "missing"), (len(study.failures), "failed")]
-        cells = ", ".join(f"{count} {state}" for count, state in counts if count)
-        files = (
-            f"{counted(len(study.problems), 'remark')} on result files" if study.problems else ""
-        )
-        state = "; ".join(filter(None, [f"cells: {cells}" if cells else "", files]))
+    counts = [(len(study.missing), "missing"), (len(study.failures), "failed")]
+    cells = ", ".join(f"{count} {state}" for count, state in counts if count)
+    files = f"{counted(len(study.problems), 'remark')} on result files" if study.problems else ""
+    if cells:
+        state = "; ".join(filter(None, [f"cells: {cells}", files]))
         lines += [f"**This study is incomplete** ({state}; named at the end).", ""]
+    elif files:
+        lines += [f"**{files}**, at the end.", ""]
     unpaired = table[table["unpaired"].str.len() > 0]
     if not unpaired.empty:
         names = [

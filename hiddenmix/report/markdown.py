@@ -1,5 +1,7 @@
 """The text of report.md: verdicts, what was run, tables, factors, settings, figures, and the gaps."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from hiddenmix.report import distances, head
@@ -71,7 +73,7 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
     for question in found.questions:
         verdict, *rest = told(question, found.margin)
         lines += [verdict, "", *(f"- {text}" for text in rest), *([""] if rest else [])]
-    lines += _looks(study, found)
+    lines += looks(study, found.questions)
     lines += [*head.reproduction(study), *head.networks(table), *head.data(study)]
     lines += [*_covered(study), *head.unfinished(study, table)]
     lines += [] if several else summary
@@ -162,10 +164,10 @@ def _by_seed(questions: list[Question]) -> list[str]:
     return ["## By seed", "", markdown_table(rows), "", explained, ""]
 
 
-def _looks(study: Study, found: Findings) -> list[str]:
+def looks(study: Study, questions: Sequence[Question]) -> list[str]:
     """Say where verdicts were drawn before at fewer seeds."""
     lines = []
-    for question in found.questions:
+    for question in questions:
         before = former(study.looks, question) if question.what == CLEAN else []
         if before:
             at = ", ".join(f"n = {look.n} ({look.word})" for look in before)

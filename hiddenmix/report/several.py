@@ -1,7 +1,7 @@
 """A report over several studies: every question beside the others, and nothing pooled unless asked."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,9 +10,9 @@ import pandas as pd
 from hiddenmix.config import UserError, show
 from hiddenmix.report import distances, head
 from hiddenmix.report.answers import CLEAN, SHIFTS
-from hiddenmix.report.comparison import operation
+from hiddenmix.report.comparison import operation, settings_table
 from hiddenmix.report.findings import FORMAT, find, question_json
-from hiddenmix.report.markdown import question_row
+from hiddenmix.report.markdown import looks, question_row
 from hiddenmix.report.questions import Question
 from hiddenmix.report.results import Study
 from hiddenmix.report.statistics import holm, mean_interval
@@ -61,20 +61,20 @@ class Pooled:
 
 def read(
     folders: Sequence[Path], margin: float | None
-) -> tuple[list[Study], list[Row], list[distances.Place]]:
-    """The studies of the folders, all their questions, clean test images first, and how far mixing at
-    layers is from mixing images, where that was measured.
+) -> tuple[dict[str, Study], list[Row], list[distances.Place]]:
+    """The studies of the folders by name, all their questions, clean test images first, and how far
+    mixing at layers is from mixing images, where that was measured.
 
     `margin`, a fraction, is by default each study's own. Raises `UserError`: a folder that is no study,
     holds no results, or is named twice.
     """
-    studies: list[Study] = []
+    studies: dict[str, Study] = {}
     rows: list[Row] = []
     places: list[distances.Place] = []
     for folder, name in zip(folders, _names(folders), strict=True):
         study = with_results(folder)
         found = find(study, margin)
-        studies.append(study)
+        studies[name] = study
         places += distances.of_study(found.places, name)
         digests = dict(zip(study.cells["title"], study.cells["digest"], strict=True))
         rows += [
@@ -145,7 +145,7 @@ def _cells(rows: Sequence[Row]) -> list[dict[str, str]]:
 
 
 def write_several(
-    studies: Sequence[Study],
+    studies: Mapping[str, Study],
     rows: Sequence[Row],
     output: Path,
     title: str | None = None,
@@ -192,7 +192,7 @@ def write_several(
 
 
 def _markdown(
-    studies: Sequence[Study],
+    studies: Mapping[str, Study],
     rows: Sequence[Row],
     pooled: Sequence[Pooled],
     places: Sequence[distances.Place],
@@ -212,8 +212,11 @@ def _markdown(
             "sets: for new ones drawn as these were. It carries no verdict.",
             "",
         ]
-    for study in studies:
+    for name, study in studies.items():
+        own = [row.question for row in rows if row.study == name]
+        said = [*looks(study, own), *head.unfinished(study, settings_table(study.cells))]
         lines += head.warnings(study)
+        lines += [part for text in said if text for part in (f"{escaped(name)}: {text}", "")]
     lines += figures
     lines += ["## The questions", "", markdown_table(_cells(rows), _KEEP), ""]
     lines += [_READING if pooled else f"{_READING} Nothing is pooled over data sets.", ""]
@@ -221,6 +224,7 @@ def _markdown(
     for row in rows:
         verdict, *rest = told(row.question, row.margin)
         lines += [f"{escaped(row.study)}: {verdict}", "", *(f"- {text}" for text in rest), ""]
-    for name, study in zip(dict.fromkeys(row.study for row in rows), studies, strict=False):
+    for name, study in studies.items():
         lines += [f"## {escaped(name)}", "", *head.reproduction(study)]
+        lines += [f"#{line}" if line.startswith("## ") else line for line in head.left_out(study)]
     return "\n".join(lines).rstrip() + "\n"

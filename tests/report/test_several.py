@@ -1,6 +1,7 @@
 """Several studies side by side: each question stands alone, and nothing is pooled unless asked."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -9,10 +10,12 @@ import pytest
 
 from hiddenmix.report.__main__ import main
 from hiddenmix.report.findings import find, question_json
+from hiddenmix.report.looks import record_looks
 from hiddenmix.report.results import read_study
 from hiddenmix.report.several import pool, read
 from hiddenmix.report.statistics import holm, mean_interval
 from hiddenmix.report.tables import p_text
+from tests.support.commands import unrendered
 from tests.support.made_study import write_answers
 
 SETTINGS = (
@@ -68,6 +71,28 @@ def test_every_question_stands_as_in_its_own_report(tmp_path: Path, studies: lis
     assert "**Clean test images**: 3 questions: 1 supported, 1 contradicted, 1 undecided." in text
     assert "Nothing is pooled over data sets." in text
     assert "写真 & &lt;b>" in text
+
+
+def test_what_a_study_lacks_and_its_looks_are_said_beside_others_too(
+    tmp_path: Path, studies: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unrendered(monkeypatch)
+    (studies[0] / "study.json").write_text(
+        json.dumps({"commands": [{"command": "x", "cells": ["digits-cnn-lost-s0"]}]})
+    )
+    questions = find(read_study(studies[0])).questions
+    [clean] = [each for each in questions if each.what == "clean"]
+    assert clean.gain is not None
+    early = replace(clean, gain=replace(clean.gain, seeds=4), word="undecided")
+    record_looks(studies[0], [early])
+    output = tmp_path / "forest"
+    assert main([*map(str, studies), "--output", str(output)]) == 0
+    text = (output / "report.md").read_text()
+    assert "one: **Looks**: a verdict on Digits cnn was drawn before at n = 4 (undecided). " in text
+    assert "one: **This study is incomplete** (cells: 1 missing; named at the end)." in text
+    assert "### Missing\n" in text
+    assert "- `digits-cnn-lost-s0`" in text
+    assert "two: " not in text.partition("## The questions")[0].replace("two: mixing", "")
 
 
 def test_the_forest_plot_has_a_row_each_with_both_intervals(
