@@ -60,11 +60,28 @@ def told(question: Question, margin: float, *, markdown: bool = True) -> list[st
         f"{points(gain.mean, gain.low, gain.high)} points of accuracy"
         f"{_of_what(question, gain, markdown)}."
     )
-    many = len(question.rows)
-    about = f"mean of {many} settings of K and α" if many > 1 else "one setting of K and α"
-    parts = (_sure(gain, about), _look(question), _remarks(question), _mixup(question))
+    parts = (
+        _sure(gain, _settings(question)),
+        _look(question),
+        _remarks(question),
+        _mixup(question),
+    )
     more = (*parts, *_undecided(question, gain, margin))
     return [f"{opening} {effect}", *filter(None, more)]
+
+
+def _settings(question: Question) -> str:
+    """What the gain is averaged over; of several settings, between which gains the mean lies."""
+    rows = question.rows
+    if len(rows) < 2:
+        return "one setting of K and α"
+    text = f"mean of {len(rows)} settings of K and α"
+    column = {CLEAN: "gain_mean", SHIFTS: "shift_gain_mean"}.get(question.what)
+    if column is None or rows[column].isna().any():
+        return text
+    ends = [rows.loc[rows[column].idxmin()], rows.loc[rows[column].idxmax()]]
+    shown = [f"{points(row[column])} ({row['mode']} α={row['alpha']:g})" for row in ends]
+    return f"{text}, from {shown[0]} to {shown[1]}"
 
 
 def certainty(question: Question, gain: Gain, margin: float, about: str) -> list[str]:

@@ -235,6 +235,21 @@ def test_shifts_are_asked_of_images_with_each_family_once() -> None:
     assert SHIFTS not in summary(arrays, [])
 
 
+def test_settings_that_differ_in_sign_stand_beside_their_mean(tmp_path: Path) -> None:
+    """conv1 gains as much with two images as it loses with three: nothing, and not the whole truth."""
+
+    def apart(layer: str, mode: str | None, alpha: float | None) -> float:
+        return 0.75 + (layer == "conv1") * (0.125 if mode == "siamese" else -0.125)
+
+    write_answers(tmp_path, grid("input", "conv1"), range(6), 1000, apart)
+    clean, shifted = found(tmp_path).questions
+    assert clean.gain is not None
+    assert clean.gain.mean == pytest.approx(0, abs=1e-9)
+    ends = "mean of 2 settings of K and α, from −12.50 (triplet α=1) to +12.50 (siamese α=1); "
+    assert ends in spoken(clean, 0.005)
+    assert "mean of 2 settings of K and α, from −" in spoken(shifted, 0.005)
+
+
 def families_apart(study: Path) -> None:
     """Six seeds at input and conv1: at conv1 10 + seed more are right under blur, as many and twice as
     many fewer under two strengths of noise."""
