@@ -66,7 +66,12 @@ def measured(name: str) -> set[str]:
         new = [gain for seed, gain in question["gain_by_seed"].items() if int(seed) >= 6]
         if len(new) > 1:
             gains.append({"low": None, **asdict(seeds_alone(new))})
-    shown = set()
+    shown = {
+        points(*(row[f"{kind}_{end}"] for end in ("mean", "low", "high")))
+        for row in verdict["settings"]
+        for kind in ("gain", "shift_gain", "gain_over_plain")
+        if row[f"{kind}_mean"] is not None
+    }
     for gain in gains:
         for low, high in (("low", "high"), ("seed_low", "seed_high")):
             if gain[low] is not None:

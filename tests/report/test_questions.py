@@ -247,7 +247,7 @@ def test_settings_that_differ_in_sign_stand_beside_their_mean(tmp_path: Path) ->
     assert clean.gain.mean == pytest.approx(0, abs=1e-9)
     ends = "mean of 2 settings of K and α, from −12.50 (triplet α=1) to +12.50 (siamese α=1); "
     assert ends in spoken(clean, 0.005)
-    assert "mean of 2 settings of K and α, from −" in spoken(shifted, 0.005)
+    assert "mean of 2 settings of K and α, from " in spoken(shifted, 0.005)
 
 
 def families_apart(study: Path) -> None:
