@@ -133,24 +133,30 @@ def _read(study: Study) -> pd.DataFrame:
         chosen = table[(table["images"] == 2) & (table["weights"] == "equal")]
         usual = chosen["test_images"].mode()
         if chosen["test_images"].nunique() > 1:
-            study.problems.append(
+            _say(
+                study,
                 f"{NAME}: left out what was measured on another number of test images than most "
-                f"({usual[0]}); hiddenmix.evaluate --distance --images makes them equal"
+                f"({usual[0]}); hiddenmix.evaluate --distance --images makes them equal",
             )
             chosen = chosen[chosen["test_images"] == usual[0]]
         for name in numbers:
             values = pd.to_numeric(chosen[name], errors="coerce")
             chosen = chosen.assign(**{name: values.where(np.isfinite(values) & (values >= 0))})
     except (UnusableError, ValueError, KeyError, TypeError) as error:
-        problem = (
-            f"{NAME} was left out: {clean(error, 200)}; hiddenmix.evaluate --distance writes it"
+        _say(
+            study,
+            f"{NAME} was left out: {clean(error, 200)}; hiddenmix.evaluate --distance writes it",
         )
-        if problem not in study.problems:
-            study.problems.append(problem)
         return empty
     chosen = chosen.assign(layer=chosen["layer"].map(clean))
     known = study.cells[["cell", "title", "model", "layer"]].rename(columns={"layer": "trained"})
     return chosen[["cell", "layer", *numbers]].drop_duplicates(["cell", "layer"]).merge(known)
+
+
+def _say(study: Study, problem: str) -> None:
+    """Once, however often the study is asked."""
+    if problem not in study.problems:
+        study.problems.append(problem)
 
 
 def correlations(places: Sequence[Place]) -> list[Correlation]:

@@ -70,7 +70,7 @@ def effects(
                     shown = f"{factor} (cutmix)" if kind == "cutmix" else factor
                     names = (title, model, shown, level, reference)
                     found.append(Effect(*names, len(pairs), gain, None))
-    corrected = holm([_p(effect.gain) for effect in found])
+    corrected = holm([effect.gain.p_known for effect in found])
     return [replace(effect, p_holm=p) for effect, p in zip(found, corrected, strict=True)]
 
 
@@ -86,10 +86,6 @@ def _networks(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFra
     mixing = table[table["layer"] != PLAIN]
     for (title, model), rows in mixing.groupby(["title", "model"], sort=False):
         yield (str(title), str(model)), rows
-
-
-def _p(gain: Gain) -> float | None:
-    return gain.p_value if gain.p_value is not None else gain.p_seeds
 
 
 def _place(row: pd.Series) -> dict[str, str]:

@@ -204,9 +204,7 @@ def _families(
         for name in dict.fromkeys(map(family, conditions))
     }
     gains = {name: each.gain for name, (each, _) in compared.items() if each.gain is not None}
-    p_values = [
-        gain.p_value if gain.p_value is not None else gain.p_seeds for gain in gains.values()
-    ]
+    p_values = [gain.p_known for gain in gains.values()]
     found = [
         Family(name, gain, p, compared[name][1])
         for (name, gain), p in zip(gains.items(), holm(p_values), strict=True)

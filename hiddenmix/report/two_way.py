@@ -75,6 +75,11 @@ class Gain:
     differing: int | None = None
     """Test images on which the two methods differ with any seed; the rest of N tell nothing."""
 
+    @property
+    def p_known(self) -> float | None:
+        """`p_value`, or where predictions lack the p over seeds: for a table's correction."""
+        return self.p_value if self.p_value is not None else self.p_seeds
+
     def half_width(self, confidence: float) -> float | None:
         """Of the headline interval at `confidence` in (0, 1); None where there is none."""
         if self.error is None or self.degrees is None or self.seed_error is None:
