@@ -18,6 +18,9 @@ Right = NDArray[np.float64]
 CLEAN, SHIFTS = "clean", "shift"
 """What is answered, beside families of shifts (`shift/<family>`) and outside sets (`outside/<name>`)."""
 
+CLEAN_SUBSET = "clean/subset"
+"""The clean test images that shifts and attacks were measured on: with `evaluation_images` not all."""
+
 NAME = "answers.safetensors.gz"
 """In a report's folder: what is needed of all predictions to compute its statistics again."""
 
@@ -50,9 +53,11 @@ class Answers:
         return None if found is None else found.get(what)
 
     def kinds(self, cell: str) -> list[str]:
-        """What there are answers of, but for single families: `clean`, `shift`, `outside/<name>` ..."""
+        """What there are answers of, but for single families and `CLEAN_SUBSET`: `clean`, `shift`,
+        `outside/<name>` ..."""
         self.right(cell, CLEAN)
-        return [name for name in self._read[cell] or () if not name.startswith(f"{SHIFTS}/")]
+        parts = (CLEAN_SUBSET, f"{SHIFTS}/")
+        return [name for name in self._read[cell] or () if not name.startswith(parts)]
 
     def _cell(self, cell: str) -> dict[str, Right] | None:
         path = self._folder / "cells" / cell / "predictions.safetensors"
@@ -77,7 +82,9 @@ class Answers:
         predictions>` -> [N], compressed."""
         arrays: dict[str, NDArray[np.uint16]] = {}
         for cell in sorted(self._digests):
-            for what in self.kinds(cell):
+            clean, few = self.right(cell, CLEAN), self.right(cell, CLEAN_SUBSET)
+            fewer = clean is not None and few is not None and len(few) < len(clean)
+            for what in [*self.kinds(cell), *([CLEAN_SUBSET] if fewer else [])]:
                 found = self.right(cell, what)
                 if found is not None:
                     name = f"{cell}|{what}|{self._start(cell)}"
@@ -89,7 +96,8 @@ def _comparable(row: pd.Series) -> set[str]:
     """What of a cell's answers `Study.cells` still holds the accuracies of."""
     sets = {f"outside/{condition.partition(':')[0]}" for condition in row["outside"]}
     families = {f"{SHIFTS}/{family(condition)}" for condition in row["shift"]}
-    return {CLEAN, *sets, *families, *([SHIFTS] if families else [])}
+    deformed = [CLEAN_SUBSET] if row["shift"] or row["adversarial"] else []
+    return {CLEAN, *deformed, *sets, *families, *([SHIFTS] if families else [])}
 
 
 def family(condition: str) -> str:
@@ -110,6 +118,9 @@ def _load_published(path: Path) -> dict[tuple[str, str | None], dict[str, Right]
             found.setdefault((cell, digest[0] if digest else None), {})[what] = values / _SCALE
     except (OSError, EOFError, SafetensorError, zlib.error):
         return {}
+    for each in found.values():
+        if CLEAN in each and SHIFTS in each and len(each[CLEAN]) == len(each[SHIFTS]):
+            each.setdefault(CLEAN_SUBSET, each[CLEAN])  # kept where the images were fewer alone
     return found
 
 
@@ -117,12 +128,14 @@ def summary(arrays: Mapping[str, NDArray[np.generic]], shifts: Collection[str]) 
     """From the tensors of `predictions.safetensors`: right answers by image, families counted once.
 
     Of the shifts those named in `shifts` alone, which the study's networks have in common.
-    `shift/<family>` is the mean over a family's strengths, `shift` the mean over families. An outside set
+    `shift/<family>` is the mean over a family's strengths, `shift` the mean over families, and
+    `clean/subset` the clean images that they deform, in the same order. An outside set
     with several conditions of the same images (CIFAR-10-C) is the mean over them.
     """
     label = arrays["label"]
     found = {CLEAN: (arrays["clean/class"] == label).astype(np.float64)}
     chosen = arrays["subset"].astype(np.int64) if "subset" in arrays else slice(None)
+    found[CLEAN_SUBSET] = found[CLEAN][chosen]
     families: dict[str, list[Right]] = {}
     outside: dict[str, list[tuple[Right, NDArray[np.generic]]]] = {}
     for name in sorted(arrays):

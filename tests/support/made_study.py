@@ -135,14 +135,22 @@ def write_answers(
 
 
 def write_answered(
-    study: Path, result: dict[str, Any], right: np.ndarray, outside: Iterable[str] = ()
+    study: Path,
+    result: dict[str, Any],
+    right: np.ndarray,
+    outside: Iterable[str] = (),
+    subset: np.ndarray | None = None,
 ) -> Path:
-    """A cell whose network answers the images `right` [N] and no others; shifts and `outside` alike."""
+    """A cell whose network answers the images `right` [N] and no others; shifts and `outside` alike, of
+    the shifts those at the positions `subset` alone."""
     label = (np.arange(len(right)) % 10).astype(np.uint8)
     answer = np.where(right, label, (label + 1) % 10).astype(np.uint8)
     arrays = {"label": label, "clean/class": answer}
     for name in result.get("shift", {}):
-        arrays[f"shift/{name}/class"] = answer
+        arrays[f"shift/{name}/class"] = answer if subset is None else answer[subset]
+    if subset is not None:
+        arrays["subset"] = subset.astype(np.int32)
+        result["evaluated"]["images"] = len(subset)
     for name in outside:
         arrays |= {f"outside/{name}/class": answer, f"outside/{name}/label": label}
     content = save(arrays)
