@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import ndtri, stdtr
 from verdict_model import Array, Spread, correlation, draw, fit
 
-from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, LEVEL
+from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, LEVEL, large_enough
 from hiddenmix.report.sequential import LOOKS, equal_level, level
 from hiddenmix.report.statistics import holm
 from hiddenmix.report.two_way import standard_error
@@ -45,7 +45,7 @@ class Judged:
     error: Array
     degrees: Array
     seed_error: Array
-    differing: Array
+    effective: Array
 
     def p_of(self, gain: float | Array) -> Array:
         distance = np.abs(self.mean - gain)
@@ -59,13 +59,14 @@ class Judged:
         found = np.zeros(len(self.mean), dtype=int)
         if self.rows.shape[1] < FEWEST:
             return found
-        inside = max(0.0, MARGIN - 1 / (2 * self.size))
-        one_sided = self.p_of(np.copysign(inside, self.mean)) / 2
-        found[(np.abs(self.mean) < inside) & (one_sided < equal_alpha)] = 3
+        if large_enough(self.size, MARGIN):
+            inside = max(0.0, MARGIN - 1 / (2 * self.size))
+            one_sided = self.p_of(np.copysign(inside, self.mean)) / 2
+            found[(np.abs(self.mean) < inside) & (one_sided < equal_alpha)] = 3
         for place in np.flatnonzero(self.p_of(0.0) < alpha):
             if flip_p(self.rows[place]) < LEVEL:
                 found[place] = 1 if self.mean[place] > 0 else 2
-        found[self.differing < FEWEST_IMAGES] = 0
+        found[self.effective < FEWEST_IMAGES] = 0
         return found
 
 
@@ -90,11 +91,10 @@ def judged(d: Array, counts: Sequence[int]) -> dict[int, Judged]:
     studies, _, images = d.shape
     rows = d.sum(2, dtype=np.int64)
     ones = np.count_nonzero(d, axis=2)
-    columns, ever = np.zeros((studies, images), np.int16), np.zeros((studies, images), bool)
+    columns = np.zeros((studies, images), np.int16)
     before, found = 0, {}
     for n in counts:
         columns = columns + d[:, before:n].sum(1, dtype=np.int16)
-        ever |= d[:, before:n].any(1)
         before = n
         mean_square = rows[:, :n].sum(1) ** 2 / (n * images)
         by_seed = (rows[:, :n] ** 2).sum(1) / images - mean_square
@@ -113,7 +113,7 @@ def judged(d: Array, counts: Sequence[int]) -> dict[int, Judged]:
             degrees=degrees,
             # As in Gain.p_of, no spread between seeds leaves the other test alone.
             seed_error=np.maximum(np.sqrt(ms_seeds / (n * images)), 1e-12),
-            differing=ever.sum(1),
+            effective=np.abs(columns).sum(1, dtype=np.float64) ** 2 / np.maximum(squares, 1),
         )
     return found
 

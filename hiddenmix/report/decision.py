@@ -20,8 +20,14 @@ FEWEST = 6
 claim of equality should not rest on less than a claim of a difference."""
 
 FEWEST_IMAGES = 10
-"""Test images on which the two methods differ, for any word but undecided: the mean of fewer is not
-near a normal distribution (docs/statistics.md, "Choices")."""
+"""Test images that the gain rests on in effect (`Gain.effective`), for any word but undecided: the mean
+of fewer is not near a normal distribution, and another test set may hold none of their kind
+(docs/statistics.md, "Choices")."""
+
+UNSEEN = 3
+"""Of the rule of three (Hanley & Lippman-Hand 1983, If nothing goes wrong, is everything all right?): a
+kind of images as frequent as 3 in N is absent from N with a probability of 5 %. If the methods differ on
+these alone, the true gain is up to 3 / N, whatever the N at hand show: equality is claimed of no less."""
 
 # As good as any number, and its square a whole number of 64 bits.
 OUT_OF_REACH = 10**9
@@ -57,8 +63,9 @@ def word(gain: Gain, margin: float, level: float = LEVEL, equal_level: float = L
 
     - supported, contradicted: p_value < `level` (the headline interval at 1 - level excludes 0),
       and p_flip < 0.05;
-    - equal: otherwise, and the headline interval at 1 - 2 `equal_level` lies within the margin;
-    - undecided: otherwise, below `FEWEST` seeds or `FEWEST_IMAGES` images that differ, and where
+    - equal: otherwise, and the headline interval at 1 - 2 `equal_level` lies within the margin, which
+      is no less than `UNSEEN` / N;
+    - undecided: otherwise, below `FEWEST` seeds or `FEWEST_IMAGES` images in effect, and where
       there is no headline interval.
 
     The levels are those of a single look; `hiddenmix.report.sequential` passes smaller ones.
@@ -69,12 +76,17 @@ def word(gain: Gain, margin: float, level: float = LEVEL, equal_level: float = L
         return "undecided"
     if gain.p_value < level and gain.p_flip < LEVEL:
         return "supported" if gain.mean > 0 else "contradicted"
-    return "equal" if p_equal < equal_level else "undecided"
+    return "equal" if p_equal < equal_level and large_enough(gain.images, margin) else "undecided"
+
+
+def large_enough(images: int, margin: float) -> bool:
+    """Whether so many test images can show equality within the margin (`UNSEEN`)."""
+    return images * margin >= UNSEEN - 1e-9  # 600 * 0.005 is one rounding error off
 
 
 def too_few(gain: Gain) -> bool:
-    """Whether there are fewer seeds, or images that differ, than any claim should rest on."""
-    return gain.seeds < FEWEST or gain.differing is None or gain.differing < FEWEST_IMAGES
+    """Whether there are fewer seeds, or images in effect, than any claim should rest on."""
+    return gain.seeds < FEWEST or gain.effective is None or gain.effective < FEWEST_IMAGES
 
 
 def equality_p(gain: Gain, margin: float) -> float | None:
@@ -115,10 +127,11 @@ def what_would_decide(gain: Gain, margin: float) -> Need | None:
         return _half(now, 0.95) < abs(gain.mean)
 
     def equal(now: Gain) -> bool:
-        return _half(now, 0.9) < inside(margin, now.images)
+        return large_enough(now.images, margin) and _half(now, 0.9) < inside(margin, now.images)
 
     def any_mean(now: Gain) -> bool:
-        return _half(now, 0.95) + _half(now, 0.9) <= inside(margin, now.images)
+        widths = _half(now, 0.95) + _half(now, 0.9)
+        return large_enough(now.images, margin) and widths <= inside(margin, now.images)
 
     more = max(FEWEST, gain.seeds + 1)
     return Need(
@@ -129,7 +142,8 @@ def what_would_decide(gain: Gain, margin: float) -> Need | None:
 
 
 def _way(gain: Gain, enough: Callable[[Gain], bool], fewest: int) -> Way:
-    """The fewest seeds, from `fewest` on, that are `enough`, on more images where they must be."""
+    """The fewest seeds that are `enough`, from `fewest` on if it is on these images, on more where they
+    must be."""
     assert gain.variance_images is not None
     # Half of the squared width is left to the images, so that the rest is within reach of seeds.
     doubled = replace(gain, variance_images=2 * gain.variance_images)
@@ -138,10 +152,12 @@ def _way(gain: Gain, enough: Callable[[Gain], bool], fewest: int) -> Way:
         images = _first(
             lambda size: enough(_expected(doubled, OUT_OF_REACH, size)), gain.images + 1
         )
-    if gain.differing is not None and gain.differing < FEWEST_IMAGES:
-        # As many as it takes for `FEWEST_IMAGES` of them to differ.
-        images = max(images or 0, math.ceil(gain.images * FEWEST_IMAGES / max(1, gain.differing)))
+    if gain.effective is not None and gain.effective < FEWEST_IMAGES:
+        # As many as it takes for `FEWEST_IMAGES` of them to carry the gain.
+        images = max(images or 0, math.ceil(gain.images * FEWEST_IMAGES / max(1, gain.effective)))
     size = images or gain.images
+    if images is not None:
+        fewest = FEWEST  # a new test set asks for a new study, of as few seeds as will do
     return Way(_first(lambda seeds: enough(_expected(gain, seeds, size)), fewest), images)
 
 

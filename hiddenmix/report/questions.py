@@ -7,24 +7,21 @@ alpha, averaged over the study's (K, alpha) grid within a seed. The same is aske
 outside: the shifts, and each outside set. Settings behind it carry no verdict.
 """
 
-import math
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hiddenmix.report.answers import CLEAN, SHIFTS, Answers, family
+from hiddenmix.report.answers import CLEAN, CLEAN_SUBSET, SHIFTS, Answers, family
 from hiddenmix.report.comparison import INPUT, PLAIN, first_hidden_layer
 from hiddenmix.report.decision import FEWEST, Need, what_would_decide
+from hiddenmix.report.heterogeneity import Odd, odd_one
+from hiddenmix.report.pairing import Compared, compare
 from hiddenmix.report.sequential import Between, Look, judge
 from hiddenmix.report.statistics import holm
-from hiddenmix.report.two_way import Gain, seeds_alone, two_way
-
-Pair = tuple[str, str]
-"""Keys of two settings: the treated one and what it is compared with."""
+from hiddenmix.report.two_way import Gain
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,15 @@ class Question:
 
     families: Sequence["Family"] = ()
     """Of shifts, what is found in each family; the answer is their mean."""
+
+    by_setting: Mapping[str, float] = field(default_factory=dict)
+    """Setting of K and α -> its gain, of the same seeds; where all answers are there."""
+
+    odd: Odd | None = None
+    """The setting of K and α that differs most surely from the others."""
+
+    unshifted: Gain | None = None
+    """Of shifts that were measured on a part of the test images: the gain on these as they are."""
 
     passed_over: tuple[str, ...] = ()
     """Where `layer` is None: hidden layers that the study mixes at and no question is about."""
@@ -156,6 +162,7 @@ def _ask(
     compared, over_plain = _compared(grid, what, by_setting, answers)
     gain = compared.gain
     verdict, look, between, need = "undecided", None, None, None
+    each = _each_setting(grid, what, by_setting, answers, compared)
     if gain is not None:
         verdict, look, between = judge(gain, margin, _most_seeds(grid, by_setting))
         if verdict == "undecided" and between is None:
@@ -177,12 +184,51 @@ def _ask(
         without_predictions=compared.without_predictions,
         by_seed=compared.by_seed,
         families=_families(grid, by_setting, answers) if what == SHIFTS else (),
+        by_setting={name: float(matrix.mean()) for name, matrix in each.items()},
+        odd=odd_one(each),
+        unshifted=_unshifted(grid, what, by_setting, answers, compared),
     )
+
+
+def _each_setting(
+    grid: pd.DataFrame,
+    what: str,
+    by_setting: Mapping[str, pd.DataFrame],
+    answers: Answers,
+    compared: Compared,
+) -> dict[str, NDArray[np.float64]]:
+    """Setting of K and α -> its differences [n, N] over the seeds of the question."""
+    if compared.matrix is None:
+        return {}
+    found = {}
+    for _, row in grid.iterrows():
+        pair = (row["setting"], row["baseline"])
+        own = compare([pair], what, by_setting, answers, compared.by_seed)
+        if own.matrix is not None:
+            found[_grid_text(row["mode"], row["alpha"])] = own.matrix
+    return found
+
+
+def _unshifted(
+    grid: pd.DataFrame,
+    what: str,
+    by_setting: Mapping[str, pd.DataFrame],
+    answers: Answers,
+    compared: Compared,
+) -> Gain | None:
+    """The gain on the clean images that shifts were measured on, where these are fewer than all."""
+    if what != SHIFTS or compared.gain is None:
+        return None
+    pairs = [(row["setting"], row["baseline"]) for _, row in grid.iterrows()]
+    whole = compare(pairs, CLEAN, by_setting, answers, compared.by_seed).gain
+    part = compare(pairs, CLEAN_SUBSET, by_setting, answers, compared.by_seed).gain
+    fewer = part is not None and whole is not None and 0 < part.images < whole.images
+    return part if fewer else None
 
 
 def _compared(
     grid: pd.DataFrame, what: str, by_setting: Mapping[str, pd.DataFrame], answers: Answers
-) -> tuple["Compared", Gain | None]:
+) -> tuple[Compared, Gain | None]:
     """The settings of `grid` against mixing images, and that against plain training."""
     pairs = [(row["setting"], row["baseline"]) for _, row in grid.iterrows()]
     plain = [(row["baseline"], row["plain"]) for _, row in grid.iterrows()]
@@ -219,100 +265,3 @@ def _most_seeds(grid: pd.DataFrame, by_setting: Mapping[str, pd.DataFrame]) -> i
     most = [each.get("max_repeats") for each in configs if each.get("repeats") == "auto"]
     known = [each for each in most if isinstance(each, int) and each >= FEWEST]
     return max(known, default=None)
-
-
-@dataclass(frozen=True)
-class Compared:
-    """The mean difference over pairs of settings, paired by seed and test image."""
-
-    gain: Gain | None
-    left_out: tuple[int, ...]
-    without_predictions: int
-    by_seed: Mapping[int, float]
-    """Seed -> mean difference."""
-    matrix: NDArray[np.float64] | None
-    """[n, N], where all predictions are there."""
-
-
-def compare(
-    pairs: Sequence[Pair],
-    what: str,
-    by_setting: Mapping[str, pd.DataFrame],
-    answers: Answers,
-    among: Collection[int] | None = None,
-) -> Compared:
-    """The mean of treated minus baseline over `pairs`, within each seed that all of them have, of those
-    `among` if that is given. Nothing where a setting has no cell.
-
-    Where predictions are missing, seeds alone are a factor: of clean accuracy and of that under shifts,
-    which the results hold.
-    """
-    settings = {setting for pair in pairs for setting in pair}
-    if not settings or not settings <= by_setting.keys():
-        return Compared(None, (), 0, {}, None)
-    by_seed = {
-        key: {
-            int(seed): cell
-            for seed, (_, cell) in zip(
-                by_setting[key]["seed"], by_setting[key].iterrows(), strict=True
-            )
-        }
-        for key in settings
-    }
-    seeds = sorted(set.intersection(*(set(found) for found in by_seed.values())))
-    everywhere = set().union(*by_seed.values())
-    left_out = tuple(sorted(everywhere - set(seeds)))
-    seeds = [seed for seed in seeds if among is None or seed in among]
-    if not seeds:
-        return Compared(None, left_out, 0, {}, None)
-    rights = {
-        (key, seed): answers.right(by_seed[key][seed]["cell"], what)
-        for key in settings
-        for seed in seeds
-    }
-    sizes = Counter(len(right) for right in rights.values() if right is not None)
-    size = max(sizes, key=lambda each: sizes[each], default=0)
-    missing = len(rights) - sizes[size]  # of another number of images: damaged
-    if missing:
-        differences = _from_results(pairs, by_seed, seeds, what)
-        gain = seeds_alone(differences.values()) if differences else None
-        return Compared(gain, left_out, missing, differences, None)
-    matrix = np.zeros((len(seeds), size))
-    for treated, baseline in pairs:
-        for place, seed in enumerate(seeds):
-            ours, theirs = rights[treated, seed], rights[baseline, seed]
-            assert ours is not None
-            assert theirs is not None
-            matrix[place] += (ours - theirs) / len(pairs)
-    means = dict(zip(seeds, matrix.mean(axis=1).tolist(), strict=True))
-    return Compared(two_way(matrix), left_out, 0, means, matrix)
-
-
-def _from_results(
-    pairs: Sequence[Pair],
-    by_seed: Mapping[str, Mapping[int, pd.Series]],
-    seeds: Sequence[int],
-    what: str,
-) -> dict[int, float]:
-    """Seed -> mean difference in accuracy; none where the results do not hold all of it."""
-    found: dict[int, float] = {}
-    for seed in seeds:
-        differences = [
-            accuracy(by_seed[a][seed], what) - accuracy(by_seed[b][seed], what) for a, b in pairs
-        ]
-        found[seed] = float(np.mean(differences))
-    return found if all(map(math.isfinite, found.values())) else {}
-
-
-def accuracy(cell: pd.Series, what: str) -> float:
-    """The accuracy that a result holds of clean images, of a family of shifts (the mean over strengths)
-    or of all of them (the mean over families); NaN where it holds none."""
-    if what == CLEAN:
-        return float(cell["accuracy"])
-    families: dict[str, list[float]] = {}
-    for name, right in cell["shift"].items():
-        families.setdefault(f"{SHIFTS}/{family(name)}", []).append(right)
-    means = {name: sum(strengths) / len(strengths) for name, strengths in families.items()}
-    if what == SHIFTS:
-        return sum(means.values()) / len(means) if means else math.nan
-    return means.get(what, math.nan)

@@ -18,7 +18,8 @@ from hiddenmix.config import counted
 from hiddenmix.report.answers import CLEAN, Answers
 from hiddenmix.report.comparison import image_mixing, settings_table
 from hiddenmix.report.decision import what_would_decide, word
-from hiddenmix.report.questions import Question, compare
+from hiddenmix.report.pairing import compare
+from hiddenmix.report.questions import Question
 from hiddenmix.report.results import read_study
 from hiddenmix.report.tables import escaped, mean_text, points
 from hiddenmix.report.terminal_table import WIDTH, answers_table, terminal_answer, wide

@@ -74,6 +74,9 @@ class Gain:
     """Standard error of `mean` for new seeds and this test set."""
     differing: int | None = None
     """Test images on which the two methods differ with any seed; the rest of N tell nothing."""
+    effective: float | None = None
+    """As how many images that differ alike the mean rests on: (sum |c|)**2 / sum c**2 of the images'
+    mean differences c (Kish 1965, Survey Sampling, section 8.2, with |c| as weights)."""
 
     @property
     def p_known(self) -> float | None:
@@ -136,6 +139,7 @@ def two_way(d: ArrayLike) -> Gain:
         error=error,
         seed_error=math.sqrt(squares.seeds / (n * images)),
         differing=int(np.any(np.abs(values) > _ROUNDING, axis=0).sum()),
+        effective=_effective(values.mean(axis=0)),
     )
     half, half90 = found.half_width(0.95), found.half_width(0.9)
     assert half is not None
@@ -148,6 +152,14 @@ def two_way(d: ArrayLike) -> Gain:
         high90=found.mean + half90,
         p_value=found.p_of(0),
     )
+
+
+def _effective(differences: NDArray[np.float64]) -> float:
+    """Of the images' mean differences [N]; 0 where none differs in the mean."""
+    sizes = np.abs(differences)
+    sizes[sizes <= _ROUNDING] = 0
+    squares = float((sizes**2).sum())
+    return float(sizes.sum()) ** 2 / squares if squares else 0.0
 
 
 def seeds_alone(differences: Iterable[float]) -> Gain:

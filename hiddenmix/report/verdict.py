@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from hiddenmix.config import counted
 from hiddenmix.report.answers import CLEAN, SHIFTS
 from hiddenmix.report.comparison import image_mixing, operation
-from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, LEVEL, OUT_OF_REACH, Way, inside
+from hiddenmix.report.decision import LEVEL
 from hiddenmix.report.questions import Question
-from hiddenmix.report.sequential import Between
 from hiddenmix.report.tables import code, escaped, p_is, p_text, points
 from hiddenmix.report.two_way import Gain
+from hiddenmix.report.undecided import undecided
 
 
 def asked(what: str) -> str:
@@ -62,11 +62,13 @@ def told(question: Question, margin: float, *, markdown: bool = True) -> list[st
     )
     parts = (
         _sure(gain, _settings(question)),
+        _unlike(question),
+        _unshifted(question),
         _look(question),
         _remarks(question),
         _mixup(question),
     )
-    more = (*parts, *_undecided(question, gain, margin))
+    more = (*parts, *undecided(question, gain, margin))
     return [f"{opening} {effect}", *filter(None, more)]
 
 
@@ -76,25 +78,43 @@ def _settings(question: Question) -> str:
     if len(rows) < 2:
         return "one setting of K and α"
     text = f"mean of {len(rows)} settings of K and α"
-    column = {CLEAN: "gain_mean", SHIFTS: "shift_gain_mean"}.get(question.what)
-    if column is None or rows[column].isna().any():
+    gains = question.by_setting
+    if len(gains) < 2:
         return text
-    ends = [rows.loc[rows[column].idxmin()], rows.loc[rows[column].idxmax()]]
-    shown = [f"{points(row[column])} ({row['mode']} α={row['alpha']:g})" for row in ends]
+    ends = [min(gains, key=gains.__getitem__), max(gains, key=gains.__getitem__)]
+    shown = [f"{points(gains[name])} ({name})" for name in ends]
     return f"{text}, from {shown[0]} to {shown[1]}"
+
+
+def _unlike(question: Question) -> str:
+    """Whether the settings behind the mean gain alike."""
+    odd = question.odd
+    if odd is None:
+        return ""
+    corrected = f", corrected over {odd.tests}" if odd.tests > 1 else ""
+    if odd.p_holm >= LEVEL:
+        return f"That its settings gain unlike is not shown ({p_is(odd.p_holm)}{corrected})."
+    more = points(odd.mean, odd.low, odd.high)
+    return (
+        f"Its settings do not gain alike: {odd.setting} against {odd.others} {more} points "
+        f"({p_is(odd.p_holm)}{corrected}), so that the mean is no setting's."
+    )
+
+
+def _unshifted(question: Question) -> str:
+    """What part of a gain on shifted images may be that of the images."""
+    gain = question.unshifted
+    if gain is None:
+        return ""
+    shown = points(gain.mean, gain.low, gain.high)
+    return f"On these {gain.images:,} images without a shift: {shown} points."
 
 
 def certainty(question: Question, gain: Gain, margin: float, about: str) -> list[str]:
     """How sure an answer is, and of an undecided one why, and what would decide it: a sentence or two
     each. `about` says what the gain is of."""
-    parts = (_sure(gain, about), _remarks(question), *_undecided(question, gain, margin))
+    parts = (_sure(gain, about), _remarks(question), *undecided(question, gain, margin))
     return list(filter(None, parts))
-
-
-def _undecided(question: Question, gain: Gain, margin: float) -> tuple[str, ...]:
-    if question.word != "undecided":
-        return ()
-    return _why(question, gain, margin), _needed(question, gain, margin), _elsewhere(question, gain)
 
 
 def _of_what(question: Question, gain: Gain, markdown: bool) -> str:
@@ -134,7 +154,7 @@ def _opening(question: Question, margin: float, markdown: bool) -> str:
 
 def _sure(gain: Gain, about: str) -> str:
     parts = [f"n = {gain.seeds} seed{'s' * (gain.seeds > 1)}"]
-    parts += [f"N = {gain.images:,} test images"] if gain.images else []
+    parts += [_on_images(gain)] if gain.images else []
     parts.append(about)
     counts = ", ".join(parts)
     text = f"How sure: no interval for new test images; {counts}."
@@ -147,6 +167,18 @@ def _sure(gain: Gain, about: str) -> str:
         seeds = points(gain.mean, gain.seed_low, gain.seed_high).partition(" ")[2]
         text += f" For new seeds on this test set alone: {seeds}."
     return text
+
+
+def _on_images(gain: Gain) -> str:
+    """N, and where few of them carry the gain, how many do."""
+    text = f"N = {gain.images:,} test images"
+    if gain.effective is None or gain.effective >= _MANY:
+        return text
+    return f"{text} ({gain.differing} differ; the gain rests on {gain.effective:.1f} in effect)"
+
+
+_MANY = 100
+"""Images in effect, from which on the mean is as good as normal, and their number is not told."""
 
 
 def _look(question: Question) -> str:
@@ -197,99 +229,3 @@ def _mixup(question: Question) -> str:
     fewer = question.gain is not None and mixup.seeds < question.gain.seeds
     seeds = f" (n = {mixup.seeds} seeds)" if fewer else ""
     return f"{itself} itself, against plain training: {shown} points{seeds}."
-
-
-def _why(question: Question, gain: Gain, margin: float) -> str:
-    """Which condition of the rule is not met."""
-    look, few = question.look, []
-    if gain.seeds < FEWEST:
-        few.append(f"a verdict needs at least {FEWEST} seeds")
-    if gain.differing is not None and gain.differing < FEWEST_IMAGES:
-        few.append(
-            f"the methods differ on {gain.differing} test images, and a verdict needs at least "
-            f"{FEWEST_IMAGES}"
-        )
-    if question.between is not None and gain.seeds >= FEWEST:
-        few.append(_between(question.between, gain.seeds))
-    if few or gain.p_value is None or gain.p_flip is None:
-        return f"Why undecided: {'; '.join(few)}." if few else ""
-    level = LEVEL if look is None else look.level
-    if gain.p_value < level:
-        return (
-            "Why undecided: the interval excludes 0, but the exact sign-flip test over seeds must agree "
-            f"with p below {LEVEL:g}, and has {p_text(gain.p_flip)}."
-        )
-    confidence = 1 - 2 * (LEVEL if look is None else look.equal_level)
-    half = gain.half_width(confidence)
-    assert half is not None
-    low, high = gain.mean - half, gain.mean + half
-    equal = f"{100 * confidence:.3g} % interval {points(0, low, high).partition(' ')[2]}"
-    if max(-low, high) < margin:
-        within = 100 * inside(margin, gain.images)
-        equal += f", which has to lie within the margin less half a test image, ±{within:.2f}"
-    differ = "the interval includes 0" if look is None else f"p is not below {p_text(level)}"
-    unequal = f"equality within ±{100 * margin:g} is not shown either ({equal})"
-    return f"Why undecided: {differ}, and {unequal}."
-
-
-def _between(between: Between, seeds: int) -> str:
-    """Why there is no word between the planned looks of `repeats=auto`, or beyond the last."""
-    said = f", which said {between.said}" if between.said else ""
-    if between.then is None:
-        return (
-            f"n = {seeds} seeds is beyond the last planned look of repeats=auto, at "
-            f"{between.before}{said}: its bounds allow for no word here"
-        )
-    return (
-        f"n = {seeds} seeds is between the planned looks of repeats=auto at {between.before}"
-        f"{said}{',' if said else ''} and {between.then}: its bounds allow for no word here, and the "
-        f"next look is at {between.then}, to which the command with repeats=auto goes on"
-    )
-
-
-def _needed(question: Question, gain: Gain, margin: float) -> str:
-    """What would decide, at the present spread: a difference as large as now, equality, or either."""
-    need = question.need
-    if gain.seeds < FEWEST:
-        return (
-            f"What would decide it: at least {FEWEST} seeds; how many more, and "
-            f"whether {gain.images:,} test images will do, is told from then on."
-        )
-    if need is None:
-        return ""
-    ways = {
-        "if the same difference is found again": need.differ,
-        f"if none is found (equality within ±{100 * margin:g})": need.equal,
-        "whatever is found": need.any_mean,
-    }
-    known = {
-        when: way
-        for when, way in ways.items()
-        if way is not None and max(way.seeds, way.images or 0) < OUT_OF_REACH
-    }
-    if not known:
-        return "What would decide it: no number of seeds and images within reach."
-    told = "; ".join(f"{_way(way)} {when}" for when, way in known.items())
-    text = f"What would decide it, seeds and images varying as here: {told}."
-    more = [way.images is not None for way in known.values()]
-    if any(more):
-        where = "" if all(more) else "Where more test images are named, "
-        no = f"no number of seeds on these {gain.images:,} would do."
-        text += f" {where}{no}" if where else f" {no.capitalize()}"
-    return text
-
-
-def _elsewhere(question: Question, gain: Gain) -> str:
-    """Where the last planned look is over, no more seeds decide this study."""
-    planned = question.look or question.between
-    if planned is None or planned.then is not None:
-        return ""
-    seed = max(question.by_seed, default=gain.seeds - 1) + 1
-    return (
-        "No planned look of repeats=auto is left in this study; another one with other seeds "
-        f"(study=<name> seed={seed}) has its own."
-    )
-
-
-def _way(way: Way) -> str:
-    return f"{way.seeds:,} seeds" + (f" on {way.images:,} test images" if way.images else "")

@@ -2,12 +2,13 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from hiddenmix.report.answers import CLEAN, CLEAN_SUBSET, NAME, SHIFTS, Answers
-from hiddenmix.report.questions import compare
+from hiddenmix.report.pairing import compare
 from hiddenmix.report.results import read_study
 from tests.support.made_study import made_result, write_answered
 
@@ -27,7 +28,7 @@ def made(study: Path, subset: np.ndarray | None = FEW) -> None:
             write_answered(study, result, right, subset=subset)
 
 
-def gains(study: Path) -> list[tuple[float, int] | None]:
+def gains(study: Path) -> list[Any]:
     """On all clean images, and on those of the shifts: the mean and N."""
     cells = read_study(study).cells
     answers = Answers(study, cells)

@@ -23,13 +23,13 @@ MARGIN = 0.005
 
 
 def gain(
-    mean: float, error: float, *, n: int = 10, p_flip: float = 0.01, differing: int = 500
+    mean: float, error: float, *, n: int = 10, p_flip: float = 0.01, effective: float = 500
 ) -> Gain:
     """A gain whose interval is Student's with 20 degrees of freedom, of 10,000 images."""
     found = Gain(
         mean, n, 10_000, p_flip=p_flip, error=error, degrees=20.0, seed_error=0.0,
         variance_seeds=0.002**2, variance_images=0.06**2, variance_rest=0.22**2,
-        differing=differing,
+        effective=effective,
     )  # fmt: skip
     return replace(found, p_value=found.p_of(0))
 
@@ -84,8 +84,8 @@ def test_a_small_and_certain_gain_is_a_gain_and_not_equality() -> None:
     [
         gain(0.02, 0.001, n=FEWEST - 1),
         gain(0.0, 0.001, n=FEWEST - 1),
-        gain(0.02, 0.001, differing=FEWEST_IMAGES - 1),
-        gain(0.0, 0.001, differing=FEWEST_IMAGES - 1),
+        gain(0.02, 0.001, effective=FEWEST_IMAGES - 0.1),
+        gain(0.0, 0.001, effective=FEWEST_IMAGES - 0.1),
         seeds_alone([0.02, 0.021, 0.02, 0.022, 0.02, 0.021, 0.02]),
         two_way(np.zeros((10, 360))),
         two_way(np.ones((1, 360)) * 0.5),
@@ -97,7 +97,7 @@ def test_too_little_is_undecided(made: Gain) -> None:
 
 
 def test_enough_is_not_too_little() -> None:
-    assert not too_few(gain(0.0, 0.001, n=FEWEST, differing=FEWEST_IMAGES))
+    assert not too_few(gain(0.0, 0.001, n=FEWEST, effective=FEWEST_IMAGES))
 
 
 def test_smaller_levels_ask_for_more() -> None:
@@ -207,11 +207,49 @@ def test_a_large_test_set_needs_no_larger_one() -> None:
 
 
 def test_too_few_images_that_differ_ask_for_more() -> None:
-    found = replace(gain(0.02, 0.006, n=6, differing=4), images=360, variance_images=0.0)
+    found = replace(gain(0.02, 0.006, n=6, effective=4.0), images=360, variance_images=0.0)
     need = what_would_decide(found, MARGIN)
     assert need is not None
     assert need.differ is not None
     assert need.differ.images == 900  # 360 * 10 / 4
+
+
+def test_a_new_test_set_asks_for_as_few_seeds_as_will_do() -> None:
+    """20 seeds are there, and would be needed on none of the larger test sets."""
+    found = replace(gain(0.004, 0.004, n=20), images=360, variance_seeds=0.0)
+    need = what_would_decide(found, MARGIN)
+    assert need is not None
+    for way in (need.differ, need.any_mean):
+        assert way is not None
+        assert way.images is not None
+        assert way.seeds < 20
+
+
+def test_an_effect_on_a_few_of_many_images_that_differ_is_no_effect_on_many() -> None:
+    """26 images differ, 24 of them once in 20 seeds, and two always: 4.6 in effect."""
+    d = np.zeros((20, 360))
+    d[:, :2] = 1
+    d[np.arange(24) % 20, np.arange(2, 26)] = 1
+    found = two_way(d)
+    assert found.differing == 26
+    assert found.effective == pytest.approx((2 + 24 / 20) ** 2 / (2 + 24 / 400))
+    assert found.p_value is not None
+    assert too_few(found)
+    alike = two_way(np.where(np.arange(360) < 26, 1.0, 0.0) * np.ones((20, 1)))
+    assert alike.effective == pytest.approx(26)
+
+
+def test_equality_takes_images_enough_to_have_seen_a_rare_kind() -> None:
+    """The rule of three against its own probability: 3 in N are absent from N in 5 % of test sets."""
+    assert pytest.approx(0.05, abs=0.001) == (1 - 3 / 600) ** 600
+    sure = replace(gain(0.0, 0.0001, n=10), images=600)
+    assert word(sure, MARGIN) == "equal"
+    assert word(replace(sure, images=599), MARGIN) == "undecided"
+    assert word(replace(gain(0.01, 0.0001), images=100), MARGIN) == "supported"
+    need = what_would_decide(replace(sure, images=360), MARGIN)
+    assert need is not None
+    assert need.equal.images is not None
+    assert need.equal.images >= 600
 
 
 def test_nothing_to_say() -> None:

@@ -248,6 +248,46 @@ def test_settings_that_differ_in_sign_stand_beside_their_mean(tmp_path: Path) ->
     ends = "mean of 2 settings of K and α, from −12.50 (triplet α=1) to +12.50 (siamese α=1); "
     assert ends in spoken(clean, 0.005)
     assert "mean of 2 settings of K and α, from " in spoken(shifted, 0.005)
+    unlike = "Its settings do not gain alike: siamese α=1 against triplet α=1 +25.00 ["
+    assert unlike in spoken(clean, 0.005)
+    assert clean.odd is not None
+    assert clean.odd.p_holm < 1e-6
+    assert clean.by_setting == pytest.approx({"siamese α=1": 0.125, "triplet α=1": -0.125})
+
+
+def test_the_settings_are_those_of_the_questions_seeds(tmp_path: Path) -> None:
+    """A seed that the question leaves out is no part of the range that its mean lies in."""
+
+    def apart(layer: str, mode: str | None, alpha: float | None) -> float:
+        return 0.5 + (layer == "conv1") * 0.125
+
+    write_answers(tmp_path, grid("input", "conv1"), range(6), 400, apart)
+    right = np.zeros(400, bool)
+    write_answered(tmp_path, made_result("input", "siamese", 1.0, 6), ~right)
+    write_answered(tmp_path, made_result("conv1", "siamese", 1.0, 6), right)  # -100 points, alone
+    clean = found(tmp_path).questions[0]
+    assert clean.left_out == (6,)
+    assert clean.by_setting == pytest.approx({"siamese α=1": 0.125, "triplet α=1": 0.125})
+    assert "from +12.50 (" in spoken(clean, 0.005)
+
+
+def test_the_clean_gain_on_the_shifts_images_stands_beside_theirs(tmp_path: Path) -> None:
+    """All of the gain is on images that shifts were not measured on."""
+    subset = np.arange(100)
+    for seed in range(6):
+        for layer in ("input", "conv1"):
+            right = np.random.default_rng(seed).random(400) < 0.5
+            right[100:140] = layer == "conv1"
+            result = made_result(layer, "siamese", 1.0, seed)
+            result["evaluated"] = {"images": 100}
+            write_answered(tmp_path, result, right, subset=subset)
+    clean, shifted = found(tmp_path).questions
+    assert clean.gain is not None
+    assert clean.gain.mean == pytest.approx(0.1)
+    assert clean.unshifted is None
+    assert shifted.unshifted is not None
+    assert (shifted.unshifted.mean, shifted.unshifted.images) == (0.0, 100)
+    assert "On these 100 images without a shift: +0.00 points." in spoken(shifted, 0.005)
 
 
 def families_apart(study: Path) -> None:
@@ -482,9 +522,9 @@ def test_too_few_differing_images_are_said(tmp_path: Path) -> None:
     assert question.word == "undecided"
     text = spoken(question, 0.005)
     assert (
-        "Why undecided: the methods differ on 3 test images, and a verdict needs at least 10."
-        in text
-    )
+        "Why undecided: the gain rests on 3.0 test images in effect (the methods differ on 3, and not "
+        "alike), and a verdict needs at least 10."
+    ) in text
 
 
 def test_answers_to_other_images_are_never_paired(tmp_path: Path) -> None:

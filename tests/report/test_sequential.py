@@ -109,7 +109,7 @@ def test_looks_and_levels_refuse_what_was_not_planned() -> None:
 
 def gain(mean: float, error: float, n: int) -> Gain:
     found = Gain(
-        mean, n, 10_000, p_flip=0.01, error=error, degrees=1e6, seed_error=0.0, differing=500,
+        mean, n, 10_000, p_flip=0.01, error=error, degrees=1e6, seed_error=0.0, effective=500,
         variance_seeds=0.0, variance_images=0.0, variance_rest=0.05,
     )  # fmt: skip
     return replace(found, p_value=found.p_of(0))

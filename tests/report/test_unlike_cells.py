@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from hiddenmix.report.answers import SHIFTS
+from hiddenmix.report.factors import _optimism
 from hiddenmix.report.findings import Findings, find
 from hiddenmix.report.results import read_study
 from hiddenmix.report.verdict import spoken
@@ -109,6 +110,12 @@ def test_the_best_layer_is_the_best_over_what_all_layers_have(tmp_path: Path) ->
     gains = {each.level: each.gain.mean for each in everything.effects if each.factor == "layer"}
     assert gains == pytest.approx({"conv1": 0.01, "conv2": 0.02}, abs=0.002)  # each of its own
     assert best.corrected < best.gain - 0.0001  # the two are alike: choosing has an optimism
+    clear = np.zeros((2, 6, 50))
+    clear[0] = 0.5
+    assert _optimism(clear) == 0  # never below: no sample's best is worse than the study's
+    noisy = np.random.default_rng(1).integers(-1, 2, (3, 6, 200)).astype(float)
+    noisy[0] += 0.1  # nearly always the best: the bootstrap's own noise is larger than what is left
+    assert 0 <= _optimism(noisy) < 0.01
 
 
 def test_shifts_that_some_lack_are_left_out_of_all_and_named(tmp_path: Path) -> None:
