@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from hiddenmix.report.fields import finite
+
 Right = NDArray[np.float64]
 """Share of an image's conditions that a network answers right, [N] in [0, 1]; 0 or 1 for clean images."""
 
@@ -98,6 +100,12 @@ def _comparable(row: pd.Series) -> set[str]:
     families = {f"{SHIFTS}/{family(condition)}" for condition in row["shift"]}
     deformed = [CLEAN_SUBSET] if row["shift"] or row["adversarial"] else []
     return {CLEAN, *deformed, *sets, *families, *([SHIFTS] if families else [])}
+
+
+def deformed_images(cell: pd.Series) -> int:
+    """How many test images the shifts and attacks of a cell (of `Study.cells`) were measured on."""
+    limit, size = cell["evaluated"].get("images"), int(cell["test_size"])
+    return min(size, int(limit)) if finite(limit) else size
 
 
 def family(condition: str) -> str:

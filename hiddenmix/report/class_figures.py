@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from hiddenmix.config import mode_words
 from hiddenmix.report.drawing import (
+    RULE,
     Drawing,
     Group,
     accuracy_axis,
@@ -144,7 +145,7 @@ def dots(
     axis.tick_params(axis="y", length=0)
     axis.grid(visible=False, axis="y")
     if gains:
-        axis.axvline(0, color="#777777", linewidth=0.8)
+        axis.axvline(0, color=RULE, linewidth=0.8)
     else:
         accuracy_axis(axis, "x")
 

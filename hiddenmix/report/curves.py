@@ -1,9 +1,8 @@
-"""The line charts of a report: accuracy against shift strength, learning curves, calibration.
+"""The line charts of training and of confidence: learning curves, calibration.
 
 All show one alpha, `Group.chosen_alpha`, and at most seven lines.
 """
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,164 +10,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from hiddenmix.config import mode_words
-from hiddenmix.report.comparison import PLAIN, common_gain
 from hiddenmix.report.drawing import (
     Drawing,
     Group,
     accuracy_axis,
     canvas,
     count,
-    ends,
     epoch_axis,
     finish,
     line_handles,
     plainly,
 )
-from hiddenmix.report.lettering import file_part
 from hiddenmix.report.results import Study, read_curve
-from hiddenmix.report.statistics import PairedGain, mean_interval
 
 _FEWEST = 10
-"""Images in a calibration bin, below which its accuracy says too little to be drawn."""
-
-_COLUMNS = 4
-"""Shift families beside each other."""
-
-FAMILIES = {
-    "rotation": ("Rotation", "largest angle (± degrees)", 0.0),
-    "shear": ("Shear", "largest angle (± degrees)", 0.0),
-    "zoom": ("Zoom", "factor", 1.0),
-    "translation": ("Translation", "share of the side", 0.0),
-    "noise": ("Gaussian noise", "standard deviation", 0.0),
-    "blur": ("Blur", "standard deviation (share of the side)", 0.0),
-    "contrast": ("Contrast", "factor", 1.0),
-    "fgsm": ("FGSM attack", "largest change (1/255)", 0.0),
-}
-"""Shift family: its name, its strength with the unit, and the strength of the unchanged image."""
-
-Points = dict[float, dict[int, float]]
-"""Strength -> seed -> accuracy."""
-
-Strengths = dict[str, Points]
-"""By family."""
-
-
-def strengths(cells: pd.DataFrame) -> Strengths:
-    """The accuracies of one setting's evaluated cells, the unchanged images included."""
-    found: Strengths = {}
-    for seed, unchanged, shift, adversarial in zip(
-        cells["seed"], cells["accuracy"], cells["shift"], cells["adversarial"], strict=True
-    ):
-        families = set()
-        for name, accuracy in {**shift, **adversarial}.items():
-            family, _, text = name.rpartition("_")
-            try:
-                strength = float(text)
-            except ValueError:  # a condition without a strength is no curve
-                continue
-            if family and math.isfinite(strength):
-                found.setdefault(family, {}).setdefault(strength, {})[int(seed)] = accuracy
-                families.add(family)
-        for family in families & FAMILIES.keys():
-            found[family].setdefault(FAMILIES[family][2], {})[int(seed)] = float(unchanged)
-    return found
-
-
-def shift_curves(group: Group, mode: str, prefix: str = "") -> Drawing | None:
-    """For each family of shifts, accuracy against strength and, below it, the paired gain."""
-    rows = group.lines(mode)
-    curves = {row["setting"]: strengths(group.cells[row["setting"]]) for row in rows}
-    known = {family for found in curves.values() for family in found}
-    families = [*(name for name in FAMILIES if name in known), *sorted(known - FAMILIES.keys())]
-    if not families:
-        return None
-    style = group.styles()
-    columns = min(_COLUMNS, len(families))
-    lines = math.ceil(len(families) / columns)
-    figure, axes = canvas([1.6, 1.0] * lines, columns, width=2.3, between=(0.12, 0.85), share="row")
-    for place in range(lines * columns):
-        upper = axes[2 * (place // columns)][place % columns]
-        lower = axes[2 * (place // columns) + 1][place % columns]
-        upper.set_visible(place < len(families))
-        lower.set_visible(place < len(families))
-        if place < len(families):
-            family = families[place]
-            name, unit, _ = FAMILIES.get(family, (plainly(family), "strength", 0.0))
-            points = {key: found.get(family, {}) for key, found in curves.items()}
-            accuracy_and_gain(upper, lower, rows=rows, points=points, style=style)
-            upper.set_title(name)
-            lower.set_xlabel(unit)
-    finish_panels(axes)
-    alpha = group.chosen_alpha()
-    what = f"Samples from outside, {mode_words(mode)}, α = {alpha:g} ({count(row['n'] for row in rows)})"
-    finish(figure, what, group.label, line_handles(group, rows))
-    return Drawing(
-        f"{prefix}shift_{file_part(mode)}",
-        f"Accuracy against shift strength, {mode_words(mode)}",
-        "Upper panels: accuracy on test images deformed at several strengths, the same for every "
-        f"cell; the lines are mixed layers at α = {alpha:g} (by rule: 1, else what most cells have; not "
-        f"chosen by accuracy). Lower panels: the gain over {group.images()} of as "
-        "many images in percentage points, paired by seed. Bars are 95 % intervals.",
-        figure,
-    )
-
-
-def accuracy_and_gain(
-    upper: Axes,
-    lower: Axes,
-    *,
-    rows: list[pd.Series],
-    points: dict[str, Points],
-    style: dict[str, tuple[str, str, str]],
-) -> None:
-    """A panel of accuracies against strength, and below it one of the gain over image mixup."""
-    ticks = sorted({s for found in points.values() for s in found})
-    room = max(ticks) - min(ticks)
-    lower.axhline(0, color="#777777", linewidth=0.8)
-    for number, row in enumerate(rows):
-        color, marker, line = style[row["setting"]]
-        found = sorted(points[row["setting"]].items())
-        # Side by side, or the bars of equal strengths would hide each other.
-        beside = 0.014 * room * (number - (len(rows) - 1) / 2)
-        intervals = [(s, mean_interval(values.values())) for s, values in found]
-        gains = [(s, gain_at(points, row, s)) for s, _ in found]
-        reach = [ends(n.mean, n.low, n.high) for _, n in intervals]
-        spans = [(s, g, g.mean - g.low if g.low is not None else 0.0) for s, g in gains if g]
-        look: dict[str, Any] = {"color": color, "marker": marker, "linestyle": line}
-        look |= {"elinewidth": 0.8, "markersize": 3.5}
-        upper.errorbar(
-            [s for s, _ in intervals],
-            [100 * n.mean for _, n in intervals],
-            yerr=[[below for below, _ in reach], [above for _, above in reach]],
-            clip_on=False,
-            **look,
-        )
-        lower.errorbar(
-            [s + beside for s, _, _ in spans],
-            [100 * gain.mean for _, gain, _ in spans],
-            yerr=[100 * half for _, _, half in spans],
-            **look,
-        )
-    for axis in (upper, lower):
-        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    upper.tick_params(labelbottom=False)
-    lower.set_xlim(upper.get_xlim())
-
-
-def gain_at(points: dict[str, Points], row: pd.Series, strength: float) -> PairedGain | None:
-    """A setting's gain over its image mixup; None where it is that, plain, or shares no seed."""
-    if row["layer"] == PLAIN or row["baseline"] == row["setting"]:
-        return None
-    baseline = points.get(row["baseline"], {}).get(strength, {})
-    return common_gain(points[row["setting"]].get(strength, {}), baseline)
-
-
-def finish_panels(axes: list[list[Axes]]) -> None:
-    """Name the axes of lines of panels, by turns of accuracies and of gains."""
-    for number, line in enumerate(axes):
-        line[0].set_ylabel("gain (points)" if number % 2 else "test accuracy (%)")
-        for axis in line if number % 2 == 0 else ():
-            accuracy_axis(axis)
+"""Images of a network in a calibration bin, below which its accuracy says too little to be drawn."""
 
 
 def learning_curves(group: Group, study: Study, prefix: str = "") -> Drawing | None:
@@ -269,17 +125,19 @@ def calibration(group: Group, prefix: str = "") -> Drawing | None:
     return Drawing(
         f"{prefix}calibration",
         "Calibration on the clean test images",
-        f"Test images in bins of confidence, pooled over seeds; bins of fewer than {_FEWEST} "
-        "images are left out. On the diagonal a network is right as often as it says; below it "
-        "is overconfident, above underconfident.",
+        "Test images in bins of confidence, pooled over seeds; bins of fewer than "
+        f"{_FEWEST} images a network, the mean over seeds, are left out. On the diagonal a network is "
+        "right as often as it says; below it is overconfident, above underconfident.",
         figure,
     )
 
 
 def reliability(cells: Iterable[dict[str, list[float]] | None]) -> list[tuple[float, float]]:
-    """(confidence, accuracy) of the bins pooled over cells, weighted by their counts."""
+    """(confidence, accuracy) of the bins pooled over cells, weighted by their counts; of bins with
+    `_FEWEST` images a cell: the same images are asked of every one, and are no more for that."""
     sums: dict[int, list[float]] = {}
-    for bins in filter(None, cells):
+    measured = list(filter(None, cells))
+    for bins in measured:
         for place, (confidence, accuracy, images) in enumerate(
             zip(bins["confidence"], bins["accuracy"], bins["count"], strict=True)
         ):
@@ -287,4 +145,4 @@ def reliability(cells: Iterable[dict[str, list[float]] | None]) -> list[tuple[fl
             total[0] += images * confidence
             total[1] += images * accuracy
             total[2] += images
-    return [(c / n, a / n) for _, (c, a, n) in sorted(sums.items()) if n >= _FEWEST]
+    return [(c / n, a / n) for _, (c, a, n) in sorted(sums.items()) if n >= _FEWEST * len(measured)]

@@ -21,7 +21,7 @@ from hiddenmix.report.comparison import PLAIN
 from hiddenmix.report.depth import depths
 from hiddenmix.report.fields import UnusableError, read_text
 from hiddenmix.report.results import Study
-from hiddenmix.report.tables import markdown_table, p_is, p_text, points
+from hiddenmix.report.tables import markdown_table, p_is, p_text, points, signed
 from hiddenmix.report.two_way import Gain
 from hiddenmix.terminal import clean
 
@@ -245,7 +245,7 @@ def answer(places: Sequence[Place]) -> str:
     each = " within each" if several else ""
     text = (
         f"**Why**: over n = {tested.n} layers{within}, the rank correlation of gain and distance from "
-        f"image mixing is ρ = {_rho(tested.rho)} ({p_is(tested.p)}, by permutation{each})"
+        f"image mixing is ρ = {signed(tested.rho)} ({p_is(tested.p)}, by permutation{each})"
     )
     if tested.p < 0.05:
         text += (
@@ -261,16 +261,14 @@ def answer(places: Sequence[Place]) -> str:
     text += f" {apart} of the {len(known)} gains have a 95 % interval that excludes 0."
     others = [each for each in found.values() if each.measure != "distance"]
     if others:
-        listed = " and ".join(f"{_rho(each.rho)} with {MEASURES[each.measure]}" for each in others)
+        listed = " and ".join(
+            f"{signed(each.rho)} with {MEASURES[each.measure]}" for each in others
+        )
         text += f" To explore: ρ = {listed}."
     return (
         f"{text} Layers of one data set share networks, test images and the baseline, so that they are "
         "no independent points."
     )
-
-
-def _rho(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
 
 
 def interval(gain: Gain) -> tuple[float | None, float | None]:

@@ -33,13 +33,22 @@ _LINES = 7
 TWO_IMAGES = "siamese"
 """The mode of image mixup, which settings of every mode are compared with."""
 
-_HIDDEN = (
-    *(("#0072B2", "o", "-"), ("#D55E00", "^", "-."), ("#009E73", "D", "-")),
-    *(("#CC79A7", "v", "-."), ("#56B4E9", "P", "-"), ("#882255", "X", "-.")),
+BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"),
 )
-_MODES = {"siamese": ("#0072B2", "o"), "triplet": ("#D55E00", "^")}
-PLAIN_STYLE = ("#555555", "x", ":")
-IMAGE_STYLE = ("#E69F00", "s", "--")
+WINE, GREY, RULE = "#882255", "#555555", "#777777"
+"""Beside those of Okabe & Ito; `RULE` is the line at 0."""
+
+MARKED = (
+    *((BLUE, "o"), (VERMILION, "^"), (GREEN, "D"), (PURPLE, "v"), (SKY, "P"), (WINE, "X")),
+    *((ORANGE, "s"), (GREY, "*")),
+)
+"""Colours with their markers, of things in no order; the last two where no baseline stands beside."""
+
+_HIDDEN = tuple((*marked, ("-", "-.")[place % 2]) for place, marked in enumerate(MARKED[:6]))
+_MODES = {"siamese": MARKED[0], "triplet": MARKED[1]}
+PLAIN_STYLE = (GREY, "x", ":")
+IMAGE_STYLE = (ORANGE, "s", "--")
 _OTHER_INPUT_STYLE = ("#B07800", "*", "-.")
 
 STYLE: dict[str, Any] = {
@@ -73,6 +82,8 @@ class Drawing:
     reading: str
     figure: Figure
     fonts: tuple[str, ...] = (BASE, "sans-serif")
+    shades: bool = False
+    """Whether colours stand for numbers: a palette of few would draw bands into their scale."""
 
     def save(self, suffix: str) -> bytes:
         """The file's content, `suffix` being png or svg."""
@@ -84,10 +95,12 @@ class Drawing:
         return content.getvalue()
 
 
-def small(png: bytes) -> bytes:
-    """The same picture in 128 colours of its own: a third of the size, and nothing that one sees."""
+def small(png: bytes, shades: bool = False) -> bytes:
+    """The same picture in 128 colours of its own: a third of the size, and nothing that one sees. With
+    `shades` every colour stays, and transparency alone goes."""
     with Image.open(io.BytesIO(png)) as image:
-        few = image.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        whole = image.convert("RGB")
+    few = whole if shades else whole.quantize(128, dither=Image.Dither.NONE)
     content = io.BytesIO()
     few.save(content, "png", optimize=True)
     return content.getvalue()
@@ -144,14 +157,14 @@ class Group:
         others = cycle((color, marker) for color, marker, _ in _HIDDEN[2:])
         return {mode: _MODES[mode] if mode in _MODES else next(others) for mode in self.modes()}
 
-    def image_mixup(self, alpha: float) -> pd.Series | None:
-        """The baseline at this alpha: two mixed images."""
+    def two_image_mixup(self, alpha: float) -> pd.Series | None:
+        """Image mixup of two at this alpha, a baseline of every mode."""
         return next((row for row in self.at(TWO_IMAGES, alpha) if row["layer"] == INPUT), None)
 
     def lines(self, mode: str) -> list[pd.Series]:
         """What a line chart of this mode shows: the two baselines, then its layers by depth."""
         alpha = self.chosen_alpha()
-        baselines = [row for row in (self.plain, self.image_mixup(alpha)) if row is not None]
+        baselines = [row for row in (self.plain, self.two_image_mixup(alpha)) if row is not None]
         keys = [row["setting"] for row in baselines]
         others = [row for row in self.at(mode, alpha) if row["setting"] not in keys]
         return [*baselines, *spread(others, _LINES - len(baselines))]
@@ -313,11 +326,16 @@ def line_handles(group: Group, rows: Iterable[pd.Series]) -> list[Line2D]:
         }
         name = names.get(row["layer"], layer_label(row["layer"]))
         if row["layer"] == INPUT and row["mode"] == TWO_IMAGES:
-            name = images
+            name = of_two(images)
         color, marker, line = style = styles[row["setting"]]
         handle = Line2D([], [], color=color, marker=marker, linestyle=line, label=name)
         found.setdefault((name, *style), handle)
     return list(found.values())
+
+
+def of_two(images: str) -> str:
+    """Image mixup (or CutMix) of two, to be told from that of as many images as a setting mixes."""
+    return f"{images} of two"
 
 
 def count(numbers: Iterable[Any]) -> str:
@@ -326,8 +344,3 @@ def count(numbers: Iterable[Any]) -> str:
     if len(found) < 2:
         return f"n = {found[0]}" if found else "n = 0"
     return f"n = {found[0]} to {found[-1]}"
-
-
-def signed(points: float) -> str:
-    """A number with its sign and two decimals, the minus as wide as the plus."""
-    return f"{points:+.2f}".replace("-", "−")

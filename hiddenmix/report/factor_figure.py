@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-from hiddenmix.report.drawing import Drawing, canvas, finish, plainly, styled
+from hiddenmix.report.drawing import MARKED, RULE, Drawing, canvas, finish, plainly, styled
 from hiddenmix.report.factors import Effect
 from hiddenmix.report.lettering import families, readable
 
 _MOST = 40
 """Effects that are drawn; the table has all."""
-
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#882255")
 
 
 def factor_figure(effects: Sequence[Effect], name: str) -> Drawing | None:
@@ -25,7 +23,7 @@ def factor_figure(effects: Sequence[Effect], name: str) -> Drawing | None:
         longest = max(map(len, labels))
         height = 0.32 * len(shown) + 0.2
         figure, [[axis]] = canvas([height], 1, width=4.2, left=0.5 + 0.075 * longest)
-        axis.axvline(0, color="#777777", linewidth=0.8)
+        axis.axvline(0, color=RULE, linewidth=0.8)
         for row, effect in enumerate(shown):
             gain = effect.gain
             low = gain.low if gain.low is not None else gain.seed_low
@@ -34,7 +32,7 @@ def factor_figure(effects: Sequence[Effect], name: str) -> Drawing | None:
             around = None
             if low is not None and high is not None:
                 around = [[mean - 100 * low], [100 * high - mean]]
-            color = _COLORS[factors.index(effect.factor) % len(_COLORS)]
+            color, _ = MARKED[factors.index(effect.factor) % len(MARKED)]
             axis.errorbar([mean], [row], xerr=around, color=color, marker="o", capsize=2.5)
         axis.set_yticks(range(len(shown)), [plainly(label) for label in labels])
         axis.set_ylim(len(shown) - 0.5, -0.5)

@@ -1,4 +1,4 @@
-"""The figures of a report: accuracy by layer, the gain's heat map, and the curves."""
+"""The figures of a group of settings; here: accuracy by layer, and the gain's heat map."""
 
 import math
 from collections.abc import Iterator
@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hiddenmix.config import mode_words
+from hiddenmix.report.answers import Answers
 from hiddenmix.report.class_figures import by_class
 from hiddenmix.report.comparison import INPUT
-from hiddenmix.report.curves import calibration, learning_curves, shift_curves
+from hiddenmix.report.curves import calibration, learning_curves
 from hiddenmix.report.drawing import (
     IMAGE_STYLE,
     PLAIN_STYLE,
@@ -25,20 +26,30 @@ from hiddenmix.report.drawing import (
     ends,
     finish,
     layer_label,
+    of_two,
     plainly,
-    signed,
     spread,
     styled,
 )
 from hiddenmix.report.lettering import families, file_part
 from hiddenmix.report.outside_figures import outside_points, outside_severity
 from hiddenmix.report.results import Study
+from hiddenmix.report.shift_figures import shift_curves
+from hiddenmix.report.tables import signed
 
 _PANELS = 9
 """Panels of the accuracy figure, one for each alpha."""
 
+_LEAST_SCALE = 1.0
+"""Points at the ends of the heat map's colours, or the largest gain: small gains stay pale."""
 
-def draw(group: Group, study: Study, prefix: str = "") -> Iterator[Drawing]:
+_STARS = (
+    "*: p < 0.05, paired t-test over seeds, for this test set\n"
+    "**: also after Holm's correction over the whole table"
+)
+
+
+def draw(group: Group, study: Study, answers: Answers, prefix: str = "") -> Iterator[Drawing]:
     """A group's figures; those for which the results lack the data are left out.
 
     `prefix` begins the names of the files where a study has several groups; the group's own name
@@ -49,7 +60,7 @@ def draw(group: Group, study: Study, prefix: str = "") -> Iterator[Drawing]:
     modes = group.modes()
     with styled(fonts):
         found = [accuracy_by_layer(group, name), gain_heat_map(group, name)]
-        found += [shift_curves(group, mode, name) for mode in modes]
+        found += [shift_curves(group, answers, mode, name) for mode in modes]
         found += [outside_severity(group, mode, name) for mode in modes]
         found += [outside_points(group, mode, name) for mode in modes]
         found += [by_class(group, mode, name) for mode in modes]
@@ -91,7 +102,7 @@ def accuracy_by_layer(group: Group, prefix: str = "") -> Drawing:
         name = plainly(mode_words(mode))
         handles.append(Line2D([], [], color=color, marker=marker, linestyle="", label=name))
     for name, (color, _, style) in (
-        (group.images(), IMAGE_STYLE),
+        (of_two(group.images()), IMAGE_STYLE),
         ("plain (no mixing)", PLAIN_STYLE),
     ):
         handles.append(Line2D([], [], color=color, linestyle=style, label=name))
@@ -100,15 +111,16 @@ def accuracy_by_layer(group: Group, prefix: str = "") -> Drawing:
         f"{prefix}accuracy_by_layer",
         "Accuracy by layer",
         "Each point is a setting: the mean over seeds with its 95 % Student-t interval, drawn no "
-        "further than 0 and 100 %; layers stand by depth. The lines are the two baselines, their "
-        "bands 95 % intervals. Settings are compared in pairs of equal seeds, so where intervals "
-        "overlap they may still differ: the gain's p-value tells.",
+        "further than 0 and 100 %; layers stand by depth. The lines are plain training and "
+        f"{of_two(group.images())} images, their bands 95 % intervals; what a layer is compared with is "
+        "the point of its own colour at the input. Settings are compared in pairs of equal seeds, so "
+        "where intervals overlap they may still differ: the gain's p-value tells.",
         figure,
     )
 
 
 def _accuracy_panel(axis: Axes, group: Group, alpha: float, layers: list[str]) -> None:
-    baselines = ((group.plain, PLAIN_STYLE), (group.image_mixup(alpha), IMAGE_STYLE))
+    baselines = ((group.plain, PLAIN_STYLE), (group.two_image_mixup(alpha), IMAGE_STYLE))
     for row, (color, _, style) in baselines:
         if row is not None:
             below, above = ends(*_interval(row))
@@ -154,13 +166,13 @@ def gain_heat_map(group: Group, prefix: str = "") -> Drawing | None:
         return None
     alphas, modes, layers = group.alphas(), group.modes(), group.layers()
     names = [layer_label(layer) for layer in layers]
-    largest = max(0.1, 100 * float(rows["gain_mean"].abs().max()))
+    largest = max(_LEAST_SCALE, 100 * float(rows["gain_mean"].abs().max()))
     scale = Normalize(-largest, largest)
     figure, axes = canvas(
         [max(1.5, 0.36 * len(layers))],
         len(modes),
         width=max(3.6 if len(modes) == 1 else 2.3, 0.75 * len(alphas)),
-        bottom=0.85,
+        bottom=0.9,
         left=0.45 + 0.07 * max(map(len, names)),
         right=1.1,
         share="all",
@@ -170,13 +182,8 @@ def gain_heat_map(group: Group, prefix: str = "") -> Drawing | None:
         for _, row in rows[rows["mode"] == mode].iterrows():
             y, x = layers.index(row["layer"]), alphas.index(row["alpha"])
             values[y][x] = gain = 100 * float(row["gain_mean"])
-            if math.isnan(gain):
-                baseline = row["layer"] == INPUT and row["baseline"] == row["setting"]
-                text, color = "baseline" if baseline else "no pair", "black"
-            else:
-                text = signed(gain) + "*" * (int(row["p_value"] < 0.05) + int(row["p_holm"] < 0.05))
-                color = "white" if abs(gain) > 0.62 * largest else "black"
-            axis.text(x, y, text, ha="center", va="center", fontsize=8, color=color)
+            color = "white" if abs(gain) > 0.62 * largest else "black"
+            axis.text(x, y, _cell_text(row), ha="center", va="center", fontsize=8, color=color)
         picture = axis.imshow(values, cmap="RdBu", norm=scale, aspect="auto")
         axis.set_facecolor("#eeeeee")
         axis.set_xticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
@@ -189,21 +196,27 @@ def gain_heat_map(group: Group, prefix: str = "") -> Drawing | None:
     axes[0][0].set_ylabel("mixed layer")
     _color_bar(figure, axes[0][-1], picture)
     finish(figure, f"Gain over {group.images()}", group.label)
-    figure.text(
-        0.5,
-        0.12 / figure.get_figheight(),
-        "* p < 0.05, paired t-test    ** also after Holm's correction",
-        ha="center",
-        fontsize=8,
-    )
+    figure.text(0.5, 0.1 / figure.get_figheight(), _STARS, ha="center", fontsize=8)
     return Drawing(
         f"{prefix}gain_heat_map",
         f"Gain over {group.images()}, layer × α",
         f"Percentage points of accuracy over {group.images()} of as many images with the same α, the "
-        "mean of the differences paired by seed: blue and + is better, red and − worse. One star: paired "
-        "t-test p < 0.05; two: also after Holm's correction over the whole table. Grey: not run.",
+        "mean of the differences paired by seed: blue and + is better, red and − worse; the colours "
+        f"reach from −{largest:.3g} to +{largest:.3g} points, never less than ±{_LEAST_SCALE:g}. One "
+        "star: p < 0.05 in the paired t-test over seeds, for this test set; two: also after Holm's "
+        "correction over the whole table. Grey: not run.",
         figure,
+        shades=True,
     )
+
+
+def _cell_text(row: pd.Series) -> str:
+    """A gain in points with its stars, or why there is none."""
+    gain = 100 * float(row["gain_mean"])
+    if math.isnan(gain):
+        baseline = row["layer"] == INPUT and row["baseline"] == row["setting"]
+        return "baseline" if baseline else "no pair"
+    return signed(gain) + "*" * (int(row["p_value"] < 0.05) + int(row["p_holm"] < 0.05))
 
 
 def _color_bar(figure: Figure, beside: Axes, picture: object) -> None:

@@ -1,13 +1,26 @@
 """The forest plot: a row for each question of several studies, with both intervals and its verdict."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from hiddenmix.report.answers import CLEAN
 from hiddenmix.report.comparison import image_mixing
-from hiddenmix.report.drawing import Drawing, canvas, finish, plainly, styled
+from hiddenmix.report.decision import LEVEL
+from hiddenmix.report.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    RULE,
+    VERMILION,
+    Drawing,
+    canvas,
+    finish,
+    plainly,
+    styled,
+)
 from hiddenmix.report.lettering import families, file_part, readable, wrapped
 from hiddenmix.report.several import Pooled, Row
 from hiddenmix.report.tables import points
@@ -17,14 +30,24 @@ _MOST = 60
 """Rows that are drawn; the table has all."""
 
 _WORDS = {
-    "supported": ("#0072B2", "^"),
-    "contradicted": ("#D55E00", "v"),
-    "equal": ("#009E73", "s"),
-    "undecided": ("#555555", "o"),
+    "supported": (BLUE, "^"),
+    "contradicted": (VERMILION, "v"),
+    "equal": (GREEN, "s"),
+    "undecided": (GREY, "o"),
 }
 """Colour and marker of each verdict."""
 
+_TICK: dict[str, Any] = {"marker": "|", "markersize": 11, "markeredgewidth": 1.1}
+"""The ends of the interval that has to lie within the band for equality."""
+
 _POOLED = ("#000000", "D")
+
+_READING = """\
+A row for each question: the gain with its 95 % interval for new seeds and new test images (thin) and \
+for new seeds on this test set alone (thick), marker and colour by verdict; beside it the number, the \
+verdict, seeds n and test images N. The band is what counts as equal: a gain is equal where both ticks \
+lie within it, the ends of its 90 % interval (at a look of repeats=auto, of a wider one). A gain that \
+is supported or contradicted differs from 0, however little: it may lie within the band too."""
 
 
 def forest(rows: Sequence[Row], pooled: Sequence[Pooled] = ()) -> Drawing | None:
@@ -48,7 +71,7 @@ def forest(rows: Sequence[Row], pooled: Sequence[Pooled] = ()) -> Drawing | None
             left=0.4 + 0.065 * longest,
             right=0.25 + 0.066 * max(map(len, texts)),
         )
-        axis.axvline(0, color="#777777", linewidth=0.8)
+        axis.axvline(0, color=RULE, linewidth=0.8)
         _margin(axis, shown)
         for place, row in enumerate(shown):
             _draw(axis, place, row)
@@ -64,25 +87,30 @@ def forest(rows: Sequence[Row], pooled: Sequence[Pooled] = ()) -> Drawing | None
         axis.grid(visible=False, axis="y")
         images = image_mixing(row.question.variant for row in shown)
         axis.set_xlabel(f"gain over {images} (percentage points of accuracy)")
-        words = dict.fromkeys(row.question.word for row in shown)
-        handles = [
-            Line2D([], [], color=color, marker=marker, linestyle="", label=word)
-            for word in words
-            for color, marker in [_WORDS[word]]
-        ]
-        handles.append(Line2D([], [], color="#555555", linewidth=1.1, label="new seeds and images"))
-        handles.append(Line2D([], [], color="#555555", linewidth=4, alpha=0.45, label="new seeds"))
-        finish(figure, "Mixing at the layer against mixing images", asked(what), handles)
+        finish(figure, "Mixing at the layer against mixing images", asked(what), _handles(shown))
     more = f" {len(known) - _MOST} more stand in the table alone." if len(known) > _MOST else ""
     return Drawing(
         "forest" if what == CLEAN else f"forest_{file_part(what)}",
         f"Forest plot: {asked(what)}",
-        "A row for each question: the gain with its 95 % interval for new seeds and new test images "
-        "(thin) and for new seeds on this test set alone (thick), marker and colour by verdict; beside "
-        f"it the number, the verdict, seeds n and test images N. The band is what counts as equal.{more}",
+        _READING + more,
         figure,
         tuple(fonts),
     )
+
+
+def _handles(rows: Sequence[Row]) -> list[Line2D]:
+    """The legend: the verdicts of `rows`, and what the lines are."""
+    found = [
+        Line2D([], [], color=color, marker=marker, linestyle="", label=word)
+        for word in dict.fromkeys(row.question.word for row in rows)
+        for color, marker in [_WORDS[word]]
+    ]
+    return [
+        *found,
+        Line2D([], [], color=GREY, linewidth=1.1, label="new seeds and images, 95 %"),
+        Line2D([], [], color=GREY, linestyle="", **_TICK, label="new seeds and images, 90 %"),
+        Line2D([], [], color=GREY, linewidth=4, alpha=0.45, label="new seeds, 95 %"),
+    ]
 
 
 def _name(row: Row) -> str:
@@ -105,6 +133,10 @@ def _draw(axis: Axes, place: int, row: Row) -> None:
     color, marker = _WORDS[row.question.word]
     _line(axis, place, (gain.seed_low, gain.seed_high), color=color, linewidth=4, alpha=0.45)
     _line(axis, place, (gain.low, gain.high), color=color, linewidth=1.1)
+    level = LEVEL if row.question.look is None else row.question.look.equal_level
+    if (half := gain.half_width(1 - 2 * level)) is not None:
+        inner = [100 * (gain.mean - half), 100 * (gain.mean + half)]
+        axis.plot(inner, [place, place], linestyle="", color=color, **_TICK)
     axis.plot([100 * gain.mean], [place], color=color, marker=marker, linestyle="", markersize=6)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from hiddenmix.report import distances, head
-from hiddenmix.report.answers import CLEAN
+from hiddenmix.report.answers import CLEAN, deformed_images
 from hiddenmix.report.comparison import PLAIN, condition_means, image_mixing
 from hiddenmix.report.factors import Best, Effect
 from hiddenmix.report.findings import Findings
@@ -254,6 +254,15 @@ def _shift_section(study: Study, table: pd.DataFrame) -> list[str]:
         "Accuracy in percent, averaged over the strengths of each family; mean and gain are over "
         "the families, each counted once, the attacks (FGSM) aside. summary.csv holds every strength."
     )
+    if fewer := {
+        f"{deformed_images(cell):,} of the {cell['test_size']:,} test images"
+        for _, cell in study.cells.iterrows()
+        if cell["shift"] and deformed_images(cell) < cell["test_size"]
+    }:
+        explained += (
+            f" All of this is on {' or '.join(sorted(fewer))} (evaluation_images): to the accuracies on "
+            "all of them it does not compare."
+        )
     return ["## Samples from outside", "", markdown_table(rows), "", explained, ""]
 
 

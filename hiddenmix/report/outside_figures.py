@@ -9,9 +9,9 @@ import pandas as pd
 
 from hiddenmix.config import mode_words
 from hiddenmix.report.class_figures import dots, label_room, row_height, row_labels
-from hiddenmix.report.curves import Points, accuracy_and_gain, finish_panels, gain_at
 from hiddenmix.report.drawing import Drawing, Group, canvas, count, finish, fitted, line_handles
 from hiddenmix.report.lettering import file_part
+from hiddenmix.report.shift_figures import Points, accuracy_and_gain, finish_panels, gain_at
 from hiddenmix.report.statistics import mean_interval
 
 _COLUMNS = 4
@@ -36,7 +36,7 @@ def outside_severity(group: Group, mode: str, prefix: str = "") -> Drawing | Non
     if not sets:
         return None
     width = {1: 4.4, 2: 3.2}.get(len(sets), 2.6)
-    figure, axes = canvas([1.9, 1.2], len(sets), width=width, between=(0.12,), share="row")
+    figure, axes = canvas([1.9, 1.2], len(sets), width=width, between=(0.12,))
     for name, upper, lower in zip(sets, *axes, strict=True):
         points = means[name].points
         rows_here = [row for row in rows if row["setting"] in points]

@@ -55,7 +55,7 @@ def points(mean: float | None, low: float | None = None, high: float | None = No
         # The same gain at every seed: an interval of no width would claim certainty.
         flat = low == high
         text += " [no spread]" if flat else f" [{_end(low)}, {_end(high)}]"
-    return text.replace("-", "−")
+    return text
 
 
 def interval(gain: Gain) -> str:
@@ -67,9 +67,13 @@ def interval(gain: Gain) -> str:
 
 def _end(value: float) -> str:
     """A value in points, with a third digit where two would not tell its side of 0."""
-    digits = 2 if abs(100 * value) >= 0.005 or abs(100 * value) < 0.0005 else 3
-    text = f"{100 * value:+.{digits}f}"
-    return text.replace("-", "+") if float(text) == 0 else text  # a sum's last bit is no loss
+    return signed(100 * value, 2 if abs(100 * value) >= 0.005 or abs(100 * value) < 0.0005 else 3)
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with its sign, the minus as wide as the plus; what rounds to 0 is no loss."""
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "+" if float(text) == 0 else "−")  # a sum's last bit is none either
 
 
 def more(total: int) -> list[str]:

@@ -146,7 +146,7 @@ def _figures(
     for number, group in enumerate(found[:_GROUPS], start=1):
         if len(found) > 1:
             lines += [f"## {escaped(group.label)}", ""]
-        for drawing in draw(group, study, f"{number}_" if len(found) > 1 else ""):
+        for drawing in draw(group, study, findings.answers, f"{number}_" if len(found) > 1 else ""):
             add(drawing, "###" if len(found) > 1 else "##")
     if len(found) > _GROUPS:
         more = counted(len(found) - _GROUPS, "further group")
@@ -168,7 +168,7 @@ def save(
                 continue
             link = f" ([SVG]({drawing.name}.svg))"
         elif published and content:
-            content = small(content)
+            content = small(content, drawing.shades)
         drawn.add(f"{drawing.name}.{suffix}")
         atomic.write_bytes(folder / f"{drawing.name}.{suffix}", content)
     return [

@@ -1,15 +1,17 @@
 """Gain against distance from image mixing, from tables as `hiddenmix.evaluate --distance` writes them."""
 
 import json
-from itertools import permutations
+from itertools import combinations, permutations
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from matplotlib.transforms import Bbox
 from scipy.stats import permutation_test, rankdata, spearmanr
 
 from hiddenmix.report.__main__ import main
+from hiddenmix.report.distance_figure import distance_figure
 from hiddenmix.report.distances import Place, answer, correlations, distances
 from hiddenmix.report.drawing import Drawing
 from hiddenmix.report.factors import effects
@@ -190,20 +192,67 @@ def test_several_studies_are_correlated_over_all_their_layers(
 ) -> None:
     unrendered(monkeypatch)
     folders = [
-        made(tmp_path / "one", {"conv1": 0.02, "conv2": 0.08}, "1"),
+        made(tmp_path / "one", {"conv1": 0.02, "conv2": 0.08, "conv3": 0.1}, "1"),
         made(tmp_path / "two", {"conv1": 0.04, "conv3": 0.1}, "2"),
     ]
     output = tmp_path / "both"
     assert main([*map(str, folders), "--output", str(output)]) == 0
     text = (output / "report.md").read_text()
     assert (
-        "**Why**: over n = 4 layers within 2 data sets and networks, the rank correlation of gain and "
-        "distance from image mixing is ρ = +1.00 (p = 0.50, by permutation within each): that "
+        "**Why**: over n = 5 layers within 2 data sets and networks, the rank correlation of gain and "
+        "distance from image mixing is ρ = +1.00 (p = 0.17, by permutation within each): that "
     ) in text
-    assert "With so few layers p cannot fall below 0.50." in text  # two layers each: 2 of 4 orders
+    assert (
+        "With so few layers p cannot fall below 0.17." in text
+    )  # three layers and two: 2 of 12 orders
     assert "| Digits (two) |" in text
     assert "![Gain against distance from image mixing](distance.png)" in text
     assert json.loads((output / "verdict.json").read_text())["distances"]["layers"][0]["title"]
+
+
+def with_interval(title: str, layer: str, distance: float, mean: float, half: float) -> Place:
+    gain = Gain(mean, 6, 100, low=mean - half, high=mean + half)
+    return Place(title, "cnn", layer, 6, {"distance": distance, "kl": 1 - distance}, gain)
+
+
+THREE = [
+    with_interval("one", "conv1", 0.26, 0.0037, 0.0038),
+    with_interval("one", "conv2", 0.36, 0.0053, 0.0048),
+    with_interval("one", "conv3", 0.31, 0.0043, 0.0041),
+]
+NEAR = [
+    with_interval("two", "conv1", 0.41, -0.0017, 0.0025),
+    with_interval("three", "conv1", 0.44, 0.0005, 0.0039),
+]
+
+
+def test_the_figure_counts_the_layers_that_are_ranked() -> None:
+    drawing = distance_figure([*THREE, *NEAR])
+    assert drawing is not None
+    [tested] = [each for each in correlations([*THREE, *NEAR]) if each.measure == "distance"]
+    assert tested.n == 3
+    assert "(n = 3 layers ranked)" in drawing.figure.get_suptitle()
+    assert drawing.reading.endswith(
+        "n = 3 layers; hollow points, 2 of 5, have no other layer beside them."
+    )
+
+
+@pytest.mark.parametrize("places", [THREE[:2], [*THREE[:2], *NEAR], NEAR, []])
+def test_fewer_than_three_layers_of_one_network_are_not_drawn(places: list[Place]) -> None:
+    assert distance_figure(places) is None
+
+
+def test_labels_cross_neither_bars_nor_each_other() -> None:
+    drawing = distance_figure([*THREE, *NEAR])
+    assert drawing is not None
+    for axis in drawing.figure.axes:
+        boxes = [text.get_window_extent() for text in axis.texts]
+        assert [text.get_text() for text in axis.texts].count("conv1") == 3
+        for bars in axis.containers:
+            [ends] = bars[2][0].get_segments()
+            boxes.append(Bbox(axis.transData.transform(ends)))
+        overlaps = [(a, b) for a, b in combinations(boxes, 2) if a.overlaps(b)]
+        assert overlaps == []
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,13 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from hiddenmix.report.answers import Answers
 from hiddenmix.report.comparison import settings_table
-from hiddenmix.report.curves import reliability, strengths
-from hiddenmix.report.drawing import Drawing, Group, groups, small, spread
-from hiddenmix.report.figures import draw
+from hiddenmix.report.curves import reliability
+from hiddenmix.report.drawing import Drawing, Group, groups, line_handles, small, spread
+from hiddenmix.report.figures import accuracy_by_layer, draw, gain_heat_map
 from hiddenmix.report.results import Study, read_study
-from tests.support.made_study import SHIFTS, made_result, make_study, write_cell
+from tests.support.made_study import made_result, make_study, write_cell
 
 
 def _read(folder: Path) -> tuple[Study, list[Group]]:
@@ -29,7 +30,8 @@ def _read(folder: Path) -> tuple[Study, list[Group]]:
 
 def _drawings(folder: Path) -> dict[str, Drawing]:
     study, (group, *_) = _read(folder)
-    return {drawing.name: drawing for drawing in draw(group, study)}
+    answers = Answers(study.folder, study.cells)
+    return {drawing.name: drawing for drawing in draw(group, study, answers)}
 
 
 def _texts(drawing: Drawing) -> list[str]:
@@ -77,6 +79,21 @@ def test_a_palette_changes_no_colour_that_one_could_see() -> None:
         assert np.abs(np.subtract(got, [int(colour[i : i + 2], 16) for i in (1, 3, 5)])).max() <= 2
 
 
+def test_the_scale_of_a_heat_map_keeps_its_shades() -> None:
+    """128 colours drew bands into it."""
+    content = io.BytesIO()
+    shades = np.zeros((4, 256, 4), np.uint8)
+    shades[..., 0], shades[..., 2] = np.arange(256), np.arange(256)[::-1]
+    shades[..., 3] = 255
+    Image.fromarray(shades).save(content, "png")
+
+    def colours(shades: bool) -> int:
+        with Image.open(io.BytesIO(small(content.getvalue(), shades))) as image:
+            return len(image.convert("RGB").getcolors(1000) or ())
+
+    assert (colours(shades=False), colours(shades=True)) == (128, 256)
+
+
 def test_equal_results_give_equal_files(tmp_path: Path) -> None:
     made = make_study(tmp_path, seeds=(0, 1), epochs=3)
     first, second = _drawings(made), _drawings(made)
@@ -117,6 +134,28 @@ def test_heat_map_marks_what_differs_and_blanks_the_baseline(tmp_path: Path) -> 
     assert gain.endswith("**")
     limits = figure.axes[0].images[0].get_clim()
     assert limits[0] == -limits[1]  # the colours' middle is no gain
+    [stars] = [text.get_text() for text in figure.texts if "*:" in text.get_text()]
+    assert "p < 0.05, paired t-test over seeds, for this test set" in stars
+
+
+def test_small_gains_are_pale(tmp_path: Path) -> None:
+    """Or a difference of a tenth of a point would have the darkest colour."""
+    made = make_study(tmp_path, layers=("none", "input", "conv1"), noise=1e-4)
+    _, [group] = _read(made)
+    drawing = gain_heat_map(group)
+    assert drawing is not None
+    assert drawing.figure.axes[0].images[0].get_clim() == (-1, 1)
+    assert drawing.shades
+
+
+def test_the_line_of_two_images_is_not_the_baseline_of_three(tmp_path: Path) -> None:
+    made = make_study(tmp_path, modes=("siamese", "triplet"), seeds=(0, 1))
+    _, [group] = _read(made)
+    [legend] = accuracy_by_layer(group).figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["siamese", "triplet", "image mixup of two", "plain (no mixing)"]
+    lines = [handle.get_label() for handle in line_handles(group, group.lines("triplet"))]
+    assert lines[1:3] == ["image mixup of two", "image mixup, triplet"]
 
 
 def test_no_global_state_is_left(tmp_path: Path) -> None:
@@ -189,20 +228,17 @@ def test_a_triplet_chart_shows_the_image_mixup_of_two(tmp_path: Path) -> None:
     ]
 
 
-def test_strengths_include_the_unchanged_images(tmp_path: Path) -> None:
-    write_cell(tmp_path, made_result("conv1", "siamese", 1.0, 4))
-    study = read_study(tmp_path)
-    found = strengths(study.cells)
-    assert {f"{family}_{s:g}" for family, points in found.items() for s in points} >= set(SHIFTS)
-    assert sorted(found["zoom"]) == [0.6, 0.8, 1.0, 1.2, 1.4]
-    assert found["zoom"][1.0] == found["rotation"][0.0] == {4: study.cells["accuracy"].iloc[0]}
-
-
 def test_reliability_pools_by_count() -> None:
     first = {"confidence": [0.2, 0.8], "accuracy": [0.0, 1.0], "count": [5.0, 30.0]}
-    second = {"confidence": [0.2, 0.9], "accuracy": [0.0, 0.5], "count": [4.0, 10.0]}
-    [(confidence, accuracy)] = reliability([first, None, second])  # 9 images: too few
+    second = {"confidence": [0.2, 0.9], "accuracy": [0.0, 0.5], "count": [14.0, 10.0]}
+    [(confidence, accuracy)] = reliability([first, None, second])  # 19 of two networks: too few
     assert (confidence, accuracy) == pytest.approx((33 / 40, 35 / 40))
+
+
+def test_a_bin_of_one_image_is_not_of_ten_for_ten_seeds() -> None:
+    one = {"confidence": [0.2, 0.8], "accuracy": [0.0, 0.7], "count": [1.0, 10.0]}
+    [point] = reliability([one] * 10)
+    assert point == pytest.approx((0.8, 0.7))
 
 
 def test_spread_keeps_both_ends() -> None:
@@ -257,7 +293,7 @@ def test_files_of_several_groups_are_told_apart_by_name_and_title(tmp_path: Path
     study, found = _read(tmp_path)
     names, titles = set(), set()
     for number, group in enumerate(found, start=1):
-        for drawing in draw(group, study, f"{number}_"):
+        for drawing in draw(group, study, Answers(tmp_path, study.cells), f"{number}_"):
             suptitle = drawing.figure.get_suptitle().replace("\n", " ")
             assert suptitle.endswith(group.label)
             assert drawing.name.startswith(f"{number}_microscopy_of_cells")

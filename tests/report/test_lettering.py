@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hiddenmix.report import lettering
+from hiddenmix.report.answers import Answers
 from hiddenmix.report.comparison import settings_table
 from hiddenmix.report.drawing import Drawing, groups
 from hiddenmix.report.figures import draw
@@ -93,7 +94,7 @@ def drawings(folder: Path) -> list[Drawing]:
             write_cell(folder, result)
     study = read_study(folder)
     [group] = groups(study, settings_table(study.cells))
-    return list(draw(group, study))
+    return list(draw(group, study, Answers(folder, study.cells)))
 
 
 def texts(drawing: Drawing) -> Iterator[str]:

@@ -5,14 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from hiddenmix.report.__main__ import main
 from hiddenmix.report.findings import find, question_json
+from hiddenmix.report.forest_figure import forest
 from hiddenmix.report.looks import record_looks
 from hiddenmix.report.results import read_study
-from hiddenmix.report.several import pool, read
+from hiddenmix.report.several import Row, pool, read
 from hiddenmix.report.statistics import holm, mean_interval
 from hiddenmix.report.tables import p_text
 from tests.support.commands import unrendered
@@ -106,11 +108,26 @@ def test_the_forest_plot_has_a_row_each_with_both_intervals(
         text.startswith("+10.00 [") and "supported, n = 6, N = 400" in text for text in texts
     )
     assert any("undecided, n = 3, N = 400" in text for text in texts)
-    assert {"supported", "contradicted", "undecided", "new seeds", "new seeds and images"} <= {
-        *texts
-    }
+    words = {"supported", "contradicted", "undecided"}
+    ends = {"new seeds, 95 %", "new seeds and images, 95 %", "new seeds and images, 90 %"}
+    assert words | ends <= {*texts}
     assert (tmp_path / "forest/forest_shift.png").is_file()
     assert not list((tmp_path / "forest").glob(".*"))
+
+
+def test_the_forest_plot_shows_the_interval_that_the_band_is_held_to(tmp_path: Path) -> None:
+    question = find(read_study(made(tmp_path / "one", "Digits", 0.1, "1"))).questions[0]
+    drawing = forest([Row("one", "1", question, 0.005)])
+    assert drawing is not None
+    [ticks] = [line for line in drawing.figure.axes[0].lines if line.get_marker() == "|"]
+    gain = question.gain
+    assert gain is not None
+    assert gain.low90 is not None
+    assert gain.high90 is not None
+    assert list(np.asarray(ticks.get_xdata())) == pytest.approx(
+        [100 * gain.low90, 100 * gain.high90]
+    )
+    assert "both ticks lie within it, the ends of its 90 % interval" in drawing.reading
 
 
 def test_pooling_counts_a_data_set_once(tmp_path: Path, studies: list[Path]) -> None:
