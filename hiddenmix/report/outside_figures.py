@@ -59,8 +59,8 @@ def outside_severity(group: Group, mode: str, prefix: str = "") -> Drawing | Non
         f"Outside sets by severity, {mode_words(mode)}",
         "Upper panels: accuracy on the images of an outside set at each severity, the mean over its "
         f"corruptions ({corruptions}). Lower panels: the gain over {group.images()} of "
-        "as many images in percentage points, paired by seed. Bars are 95 % intervals over seeds. "
-        f"cells.csv holds each corruption.{remarks}",
+        "as many images in percentage points, paired by seed. Every panel has a scale of its own. Bars "
+        f"are 95 % intervals over seeds. cells.csv holds each corruption.{remarks}",
         figure,
     )
 
