@@ -9,7 +9,7 @@ from hiddenmix.report.answers import CLEAN
 from hiddenmix.report.decision import what_would_decide, word
 from hiddenmix.report.questions import Question
 from hiddenmix.report.sequential import Look, should_stop
-from hiddenmix.report.tables import points
+from hiddenmix.report.tables import points, signed
 from hiddenmix.report.two_way import Gain
 from hiddenmix.report.verdict import spoken
 
@@ -153,3 +153,13 @@ def test_no_number_of_seeds_is_named_for_a_difference_that_is_noise() -> None:
     assert "same difference is found again" not in text
     assert "6 seeds as here had the mean been 0 (equality within ±0.5)" in text
     assert "1,000,000,000" not in text
+
+
+def test_a_number_has_one_minus_and_nothing_is_no_loss() -> None:
+    assert [signed(each) for each in (-0.5, 0.25, -0.001, 0.0)] == [
+        "−0.50",
+        "+0.25",
+        "+0.00",
+        "+0.00",
+    ]
+    assert signed(-0.001, 3) == "−0.001"
