@@ -45,9 +45,9 @@ _POOLED = ("#000000", "D")
 _READING = """\
 A row for each question: the gain with its 95 % interval for new seeds and new test images (thin) and \
 for new seeds on this test set alone (thick), marker and colour by verdict; beside it the number, the \
-verdict, seeds n and test images N. The band is what counts as equal: a gain is equal where both ticks \
-lie within it, the ends of its 90 % interval (at a look of repeats=auto, of a wider one). A gain that \
-is supported or contradicted differs from 0, however little: it may lie within the band too."""
+verdict, seeds n and test images N. The band is what counts as equal: a gain is equal only where both \
+ticks lie within it, the ends of its 90 % interval (at a look of repeats=auto, of a wider one). A gain \
+that is supported or contradicted differs from 0, however little: it may lie within the band too."""
 
 
 def forest(rows: Sequence[Row], pooled: Sequence[Pooled] = ()) -> Drawing | None:

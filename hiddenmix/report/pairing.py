@@ -45,18 +45,7 @@ def compare(
     settings = {setting for pair in pairs for setting in pair}
     if not settings or not settings <= by_setting.keys():
         return Compared(None, (), 0, {}, None)
-    by_seed = {
-        key: {
-            int(seed): cell
-            for seed, (_, cell) in zip(
-                by_setting[key]["seed"], by_setting[key].iterrows(), strict=True
-            )
-        }
-        for key in settings
-    }
-    seeds = sorted(set.intersection(*(set(found) for found in by_seed.values())))
-    everywhere = set().union(*by_seed.values())
-    left_out = tuple(sorted(everywhere - set(seeds)))
+    by_seed, seeds, left_out = _paired_seeds({key: by_setting[key] for key in settings})
     seeds = [seed for seed in seeds if among is None or seed in among]
     if not seeds:
         return Compared(None, left_out, 0, {}, None)
@@ -81,6 +70,21 @@ def compare(
             matrix[place] += (ours - theirs) / len(pairs)
     means = dict(zip(seeds, matrix.mean(axis=1).tolist(), strict=True))
     return Compared(two_way(matrix), left_out, 0, means, matrix)
+
+
+def _paired_seeds(
+    cells: Mapping[str, pd.DataFrame],
+) -> tuple[dict[str, dict[int, pd.Series]], list[int], tuple[int, ...]]:
+    """Of each setting the cells by seed, the seeds that all settings have, and the others."""
+    by_seed = {
+        key: {
+            int(seed): cell for seed, (_, cell) in zip(found["seed"], found.iterrows(), strict=True)
+        }
+        for key, found in cells.items()
+    }
+    seeds = set.intersection(*(set(found) for found in by_seed.values()))
+    everywhere = set().union(*by_seed.values())
+    return by_seed, sorted(seeds), tuple(sorted(everywhere - seeds))
 
 
 def _from_results(
