@@ -12,6 +12,7 @@ from hiddenmix.config import DatasetConfig, UserError, counted, show
 from hiddenmix.data.array_files import array, npz_damage, npz_headers
 from hiddenmix.data.image_files import MIN_SIDE
 from hiddenmix.data.images import Description, Images, check_memory
+from hiddenmix.data.labels import class_numbers
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
 _OTHER_KEYS = (
@@ -31,8 +32,8 @@ def describe_arrays(config: DatasetConfig) -> Description:
     for key, kind in ((keys[0], dtype), (keys[2], test_dtype)):
         if kind.kind not in "iu":
             raise _no_bytes(f"{file}: {key}", kind)
-    shape = image_shape(f"{file}: {keys[0]}", size)
-    if image_shape(f"{file}: {keys[2]}", test_size) != shape:
+    shape = shape_of_array(f"{file}: {keys[0]}", size)
+    if shape_of_array(f"{file}: {keys[2]}", test_size) != shape:
         raise UserError(
             f"{file}: {keys[0]} is {list(size)}, {keys[2]} {list(test_size)}\n"
             "  expected: images of one size and one number of channels"
@@ -54,13 +55,13 @@ def read_arrays(config: DatasetConfig) -> tuple[Images, Images, list[str]]:
         show(place.name), array(place, keys[1]), array(place, keys[3])
     )
     return (
-        _images(place, keys[0], train),
-        _images(place, keys[2], test),
+        _read_images(place, keys[0], train),
+        _read_images(place, keys[2], test),
         classes,
     )
 
 
-def _images(place: Path, key: str, labels: NDArray[np.int64]) -> Images:
+def _read_images(place: Path, key: str, labels: NDArray[np.int64]) -> Images:
     pixels = as_bytes(f"{show(place.name)}: {key}", array(place, key))
     return Images(torch.from_numpy(pixels), torch.from_numpy(labels))
 
@@ -86,7 +87,7 @@ def _place(config: DatasetConfig) -> Path:
     return place
 
 
-def image_shape(what: str, size: tuple[int, ...]) -> tuple[int, int, int]:
+def shape_of_array(what: str, size: tuple[int, ...]) -> tuple[int, int, int]:
     """(channels, height, width) of an array of images.
 
     The channels are the axis that is too short for a side of an image. Raises `UserError` where none is,
@@ -105,7 +106,7 @@ def image_shape(what: str, size: tuple[int, ...]) -> tuple[int, int, int]:
 
 def as_bytes(what: str, images: NDArray[Any]) -> NDArray[np.uint8]:
     """Images in any layout as uint8 [N, C, H, W], contiguous. Raises `UserError`."""
-    channels, height, width = image_shape(what, images.shape)
+    channels, height, width = shape_of_array(what, images.shape)
     if images.dtype.kind not in "iu":
         raise _no_bytes(what, images.dtype)
     if images.dtype != np.uint8 and (images.min() < 0 or images.max() > 255):
@@ -122,44 +123,6 @@ def _no_bytes(what: str, dtype: np.dtype[Any]) -> UserError:
     if dtype.kind == "f":
         hint += ": (x * 255).round().astype(numpy.uint8) for x from 0 to 1"
     return UserError(f"{what} is {show(dtype)}\n  expected: {hint}")
-
-
-def class_numbers(
-    what: str, train: NDArray[Any], test: NDArray[Any], names: list[str] | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
-    """Labels as int64 from 0, and the classes: whole numbers, or texts.
-
-    `names` are those of the classes 0, 1, ...; without them each label names its class. Raises
-    `UserError`.
-    """
-    found = []
-    for key, labels in (("y_train", train), ("y_test", test)):
-        flat = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
-        if flat.ndim != 1 or flat.dtype.kind not in "iuU" or not len(flat):
-            hint = ": y.argmax(1) makes them of one-hot rows" if labels.ndim == 2 else ""
-            raise UserError(
-                f"{what}: {key} is {show(labels.dtype)} {list(labels.shape)}\n"
-                f"  expected: [N], whole numbers or names of classes{hint}"
-            )
-        found.append(flat)
-    values, numbers = np.unique(found[0], return_inverse=True)
-    if names is not None:
-        if values[0] < 0 or max(values[-1], found[1].max()) >= len(names) or found[1].min() < 0:
-            raise UserError(
-                f"{what}: labels from {min(values[0], found[1].min())} to "
-                f"{max(values[-1], found[1].max())}\n  expected: 0 to {len(names) - 1}, a class each"
-            )
-        return found[0].astype(np.int64), found[1].astype(np.int64), names
-    if len(values) < 2:
-        raise UserError(f"{what}: y_train has one class\n  expected: two or more")
-    strange = sorted({*found[1].tolist()} - {*values.tolist()})
-    if strange:
-        raise UserError(
-            f"{what}: y_test has classes that y_train lacks: {show(strange)}\n"
-            f"  expected: {show(values.tolist())}"
-        )
-    places = np.searchsorted(values, found[1])
-    return numbers.astype(np.int64), places.astype(np.int64), [str(value) for value in values]
 
 
 def _counts(what: str, images: int, labels: int) -> UserError:

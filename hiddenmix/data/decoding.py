@@ -39,7 +39,7 @@ _NAMED_FILES = 10  # of those that cannot be read
 _Outcome = tuple[Kinds, list[tuple[str, str]]]  # of a chunk, as `decode_files` gives them
 
 
-def image_shape(found: Scan, resize: Resize | None) -> tuple[int, int, int]:
+def shape_of_files(found: Scan, resize: Resize | None) -> tuple[int, int, int]:
     """(channels, height, width) of the decoded images, from headers alone.
 
     The size is the first image's, upright, or that of `resize`; it is one channel if every image is

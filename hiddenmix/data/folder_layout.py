@@ -47,7 +47,7 @@ def find(root: str, train: str | None, test: str | None, held_out: bool) -> Layo
         return Layout(first, second)
     there = folders(root)
     said = f"holds {show([f'{name}/' for name in there])}" if there else "holds no folders"
-    if not there and (count := _images(root)):
+    if not there and (count := _count_images(root)):
         raise UserError(
             f"dataset.root={show(root)} has no folder {show(lacking[0])}/, it holds "
             f"{counted(count, 'image')} and no folders\n"
@@ -98,14 +98,14 @@ def too_few_classes(root: str, layout: Layout, classes: list[str]) -> UserError:
             keys = " ".join(typed(f"dataset.{key}", name) for key, name in deeper.items())
             return UserError(f"{show(place)}/ holds {said}, which holds folders\n  add {keys}")
     else:
-        count = _images(place)
+        count = _count_images(place)
         said = f"{counted(count, 'image')} and no class folders" if count else "no class folders"
     return UserError(f"{show(place)}/ holds {said}\n  {LAYOUT}")
 
 
 def no_class_folders(root: str, layout: Layout) -> UserError:
     """The error for a test folder whose images are in no class folders, as contests have them."""
-    count = _images(f"{root}{os.sep}{layout.test}")
+    count = _count_images(f"{root}{os.sep}{layout.test}")
     said = f"{counted(count, 'image')} without classes" if count else "no class folders"
     train = typed("dataset.train", layout.train)
     return UserError(f"{show(layout.test)}/ holds {said}\n  add {train} {_FIFTH}")
@@ -231,10 +231,10 @@ def _archives(root: str) -> list[str]:
 
 
 def _holds_image(place: str) -> bool:
-    return _images(place) > 0
+    return _count_images(place) > 0
 
 
-def _images(place: str) -> int:
+def _count_images(place: str) -> int:
     """How many image files lie in a folder itself."""
     try:
         with os.scandir(place) as entries:

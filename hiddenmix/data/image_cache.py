@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiddenmix.config import show
-from hiddenmix.data.decoding import Progress, decode, image_shape
+from hiddenmix.data.decoding import Progress, decode, shape_of_files
 from hiddenmix.data.image_files import Kinds
 from hiddenmix.data.image_folder import Scan
 from hiddenmix.data.resizing import Resize
@@ -29,14 +29,14 @@ _TENSOR = "images"
 
 
 def shape(found: Scan, resize: Resize | None) -> tuple[int, int, int]:
-    """`image_shape`, or the same from the cache, which saves opening files. Raises `UserError`."""
+    """`shape_of_files`, or the same from the cache, which saves opening files. Raises `UserError`."""
     for path in _places(found, resize):
         try:
             channels, height, width = _check_header(path, found)[1:]
         except Exception:  # noqa: S112 - absent, stale or damaged in any way
             continue
         return channels, height, width
-    return image_shape(found, resize)
+    return shape_of_files(found, resize)
 
 
 def load(
@@ -53,7 +53,7 @@ def load(
     kinds = Kinds() if kinds is None else kinds
     if found.broken:
         return decode(
-            found, image_shape(found, resize), resize, progress
+            found, shape_of_files(found, resize), resize, progress
         )  # raises, naming them all
     places = _places(found, resize)
     for path in places:
@@ -65,7 +65,7 @@ def load(
             images = _read(place, found, kinds)  # another process may have built it meanwhile
             if images is not None:
                 return images
-        images = decode(found, image_shape(found, resize), resize, progress, kinds=kinds)
+        images = decode(found, shape_of_files(found, resize), resize, progress, kinds=kinds)
         if place is not None:
             _write(place, images, found.fingerprint, kinds)
     return images

@@ -182,7 +182,7 @@ def decode_files(
     return images
 
 
-def as_bytes(image: Image.Image) -> Image.Image:
+def picture_as_bytes(image: Image.Image) -> Image.Image:
     """An image of any mode in mode L if it is grey, else in RGB, converted as those of files."""
     return _convert(image, "L" if is_grey(image) else "RGB", Kinds())
 

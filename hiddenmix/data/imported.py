@@ -6,7 +6,6 @@ of arrays (images, labels).
 
 import importlib
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -14,16 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 
 from hiddenmix.config import ConfigError, DatasetConfig, UserError, counted, show
-from hiddenmix.data.arrays import as_bytes, class_numbers, image_shape
-from hiddenmix.data.image_files import as_bytes as as_bytes_of_image
-from hiddenmix.data.images import Images, check_memory
+from hiddenmix.data.images import Images
+from hiddenmix.data.labels import SAY_NAMES, Names, class_numbers, in_training_order
+from hiddenmix.data.samples import EXPECTED, LABEL, kind, of_one_colour, own_error, read_split
 
-_EXPECTED = "expected: (train, test), each a torch Dataset of (image, label) or (images, labels)"
-_TWICE = 4  # so many images are taken twice, which shows augmentation
+_SPLITS = ("train", "test")
 
 
 def read_imported(config: DatasetConfig) -> tuple[Images, Images, list[str]]:
@@ -43,13 +39,13 @@ def _function(target: str) -> Callable[[], Any]:
         function = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise _own(target, error) from error
+            raise own_error(target, error) from error
         raise UserError(
             f"dataset.target={show(target)}: there is no module {show(error.name)}\n"
             f"  put {show(module.replace('.', '/'))}.py into this folder, or install it"
         ) from error
     except Exception as error:
-        raise _own(target, error) from error
+        raise own_error(target, error) from error
     if not callable(function):
         known = [key for key, value in vars(sys.modules[module]).items() if _is_own(module, value)]
         raise UserError(
@@ -63,128 +59,75 @@ def _is_own(module: str, value: object) -> bool:
     return callable(value) and getattr(value, "__module__", "") == module
 
 
-def _own(target: str, error: Exception) -> UserError:
-    """An error of the user's own code, with the place in it."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return UserError(
-        f"dataset.target={show(target)} raised {type(error).__name__}: {show(error)}\n"
-        f"  in {show(Path(last.filename).name)}, line {last.lineno}"
-    )
-
-
 @lru_cache(maxsize=1)
 def _made(function: Callable[[], Any], target: str) -> tuple[Images, Images, list[str]]:
     """What `function` returns, called once a process."""
     try:
         made = function()
     except Exception as error:
-        raise _own(target, error) from error
+        raise own_error(target, error) from error
     what = f"dataset.target={show(target)}"
     if not isinstance(made, (tuple, list)) or len(made) != 2:
-        raise UserError(f"{what} returned {_kind(made)}\n  {_EXPECTED}")
-    whole = getattr(made[0], "dataset", None)  # of a torch Subset
-    names = getattr(made[0], "classes", getattr(whole, "classes", None))
-    pixels, labels = zip(
-        *(
-            _arrays(f"{what}, {split}", each)
-            for split, each in zip(("train", "test"), made, strict=True)
-        ),
-        strict=True,
+        raise UserError(f"{what} returned {kind(made)}\n  {EXPECTED}")
+    train, test = (
+        read_split(f"{what}, {split}", each) for split, each in zip(_SPLITS, made, strict=True)
     )
-    if pixels[0].shape[1:] != pixels[1].shape[1:]:
-        sizes = [list(each.shape[1:]) for each in pixels]
+    train_pixels, test_pixels = of_one_colour(train, test)
+    if train_pixels.shape[1:] != test_pixels.shape[1:]:
         raise UserError(
-            f"{what}: training images are {sizes[0]} and test images {sizes[1]}\n"
+            f"{what}: training images are {list(train_pixels.shape[1:])} and test images "
+            f"{list(test_pixels.shape[1:])}\n"
             "  expected: images of one size and one number of channels"
         )
-    listed = [str(name) for name in names] if isinstance(names, (list, tuple)) else None
-    train, test, classes = class_numbers(what, labels[0], labels[1], listed)
-    for images, numbers, split in zip(pixels, (train, test), ("train", "test"), strict=True):
-        if len(images) != len(numbers):
+    names, test_names = (
+        _names(f"{what}, {split}", each) for split, each in zip(_SPLITS, made, strict=True)
+    )
+    labels = in_training_order(what, train.labels, test.labels, names, test_names)
+    keys = ("the array of train labels", "the array of test labels")
+    numbers, test_numbers, classes = class_numbers(
+        what, train.labels, labels, _shown_names(made[0]), keys
+    )
+    pairs = [(train_pixels, numbers), (test_pixels, test_numbers)]
+    for (images, found), split in zip(pairs, _SPLITS, strict=True):
+        if len(images) != len(found):
             raise UserError(
                 f"{what}, {split}: {counted(len(images), 'image')}, but "
-                f"{counted(len(numbers), 'label')}\n  {_EXPECTED}"
+                f"{counted(len(found), 'label')}\n  {EXPECTED}"
             )
-    splits = [
-        Images(torch.from_numpy(images), torch.from_numpy(numbers))
-        for images, numbers in zip(pixels, (train, test), strict=True)
-    ]
+    splits = [Images(torch.from_numpy(images), torch.from_numpy(found)) for images, found in pairs]
     return splits[0], splits[1], classes
 
 
-def _arrays(what: str, made: Any) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """uint8 images [N, C, H, W] and labels of one split."""
-    if isinstance(made, (tuple, list)):
-        if len(made) != 2:
-            raise UserError(f"{what} has {counted(len(made), 'part')}\n  {_EXPECTED}")
-        return as_bytes(what, _whole(what, np.asarray(made[0]))), np.asarray(made[1])
-    if not (hasattr(made, "__len__") and hasattr(made, "__getitem__")):
-        raise UserError(f"{what} is {_kind(made)}\n  {_EXPECTED}")
-    count = len(made)
-    if not count:
-        raise UserError(f"{what} is empty\n  {_EXPECTED}")
-    images: NDArray[Any] | None = None
-    labels: list[Any] = []
-    for index in range(count):
-        try:
-            sample = made[index]
-        except Exception as error:
-            raise _own(f"{what}[{index}]", error) from error
-        image, label = _sample(f"{what}[{index}]", sample)
-        if images is None:
-            size = image_shape(f"{what}, with its images,", (count, *image.shape))
-            check_memory(count, size)
-            images = np.empty((count, *image.shape), image.dtype)
-        if image.shape != images.shape[1:] or image.dtype != images.dtype:
+def _shown_names(made: Any) -> list[str] | None:
+    """What the classes are called in results: `classes` of a data set, or of the whole of a `Subset`."""
+    names = getattr(made, "classes", getattr(getattr(made, "dataset", None), "classes", None))
+    return [str(name) for name in names] if isinstance(names, (list, tuple)) else None
+
+
+def _names(what: str, made: Any) -> Names:
+    """What the numbers of a data set's labels stand for, however deep the names lie.
+
+    Raises `UserError` for a `ConcatDataset` of parts whose numbers stand for different classes.
+    """
+    sure = getattr(made, "target_transform", None) is None
+    names, features = getattr(made, "classes", None), getattr(made, "features", None)
+    if names is None and isinstance(features, Mapping):  # of Hugging Face
+        labels = [features[key] for key in LABEL if key in features]
+        names = getattr(labels[0], "names", None) if labels else None
+    if isinstance(names, (list, tuple, np.ndarray)):
+        return Names([str(name) for name in names], sure)
+    if isinstance(made, torch.utils.data.ConcatDataset):
+        parts = [_names(what, each) for each in made.datasets]
+        other = next((each for each in parts if each.listed != parts[0].listed), None)
+        if other is not None and parts[0].listed and other.listed:
             raise UserError(
-                f"{what}[{index}] is {list(image.shape)}, the first {list(images.shape[1:])}\n"
-                "  expected: images of one size and type; resize them in the function"
+                f"{what} joins data sets of different classes: {show(parts[0].listed)} and "
+                f"{show(other.listed)}\n  {SAY_NAMES}"
             )
-        if index < _TWICE and not np.array_equal(_sample(what, made[index])[0], image):
-            raise UserError(
-                f"{what}[{index}] is another image each time\n"
-                "  leave random transforms away: hiddenmix augments at each step, see dataset.augment"
-            )
-        images[index] = image
-        labels.append(label)
-    assert images is not None
-    return as_bytes(what, images), np.array(labels)
-
-
-def _sample(what: str, sample: Any) -> tuple[NDArray[Any], Any]:
-    """One image, floats from 0 to 1 as bytes, and its label."""
-    if isinstance(sample, Mapping):  # as Hugging Face's data sets give them
-        image, label = (
-            next((sample[key] for key in keys if key in sample), None)
-            for keys in (("image", "img"), ("label", "labels"))
-        )
-    else:
-        fits = isinstance(sample, (tuple, list)) and len(sample) > 1
-        image, label = sample[:2] if fits else (None, None)
-    if image is None or label is None:
-        raise UserError(f"{what} is {_kind(sample)}\n  expected: (image, label)")
-    if isinstance(label, (torch.Tensor, np.generic)):
-        label = label.item()
-    if isinstance(image, Image.Image):
-        image = as_bytes_of_image(image)
-    return _whole(what, np.asarray(image)), label
-
-
-def _whole(what: str, images: NDArray[Any]) -> NDArray[Any]:
-    """Floats that are bytes / 255, as torchvision's `ToTensor` makes them, as bytes again."""
-    if images.dtype.kind != "f" or not images.size:
-        return images
-    levels = images.astype(np.float64) * 255
-    whole = np.rint(levels)
-    if not (whole.min() >= 0 and whole.max() <= 255 and np.abs(levels - whole).max() < 0.01):
-        raise UserError(
-            f"{what} has pixels from {images.min():g} to {images.max():g} that are no bytes / 255\n"
-            "  leave Normalize away and return uint8 images: hiddenmix normalises them"
-        )
-    return whole.astype(np.uint8)
-
-
-def _kind(value: object) -> str:
-    return f"a {type(value).__name__}" + (
-        f" of {len(value)}" if isinstance(value, (tuple, list)) else ""
-    )
+        return parts[0] if other is None else Names(None, sure)
+    whole = getattr(made, "dataset", None)
+    if whole is None:
+        return Names(None, sure)
+    inner = _names(what, whole)
+    # A data set of the user's own around another may give other numbers; a torch Subset does not.
+    return Names(inner.listed, inner.sure and sure and isinstance(made, torch.utils.data.Subset))

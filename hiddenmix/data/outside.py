@@ -249,7 +249,7 @@ def _npz(
             pixels = pixels[:, None]
         elif size[1:] == last:
             pixels = pixels.transpose(0, 3, 1, 2)
-        return _images(pixels, labels)
+        return _copied(pixels, labels)
 
     return ("",), read
 
@@ -288,7 +288,7 @@ def _corruptions(
         path = place / f"{corruption}.npy"
         part = slice((int(severity) - 1) * count, int(severity) * count)
         pixels = _unchanged(show(path.name), array(path), expected)
-        return _images(pixels[part].transpose(0, 3, 1, 2), labels[part])
+        return _copied(pixels[part].transpose(0, 3, 1, 2), labels[part])
 
     severities = range(1, SEVERITIES + 1)
     return tuple(f"{path.stem}_{severity}" for path in files for severity in severities), read
@@ -322,6 +322,6 @@ def _unchanged(file: str, pixels: NDArray[Any], expected: tuple[int, ...]) -> ND
     return pixels
 
 
-def _images(pixels: NDArray[Any], labels: NDArray[np.int64]) -> Images:
+def _copied(pixels: NDArray[Any], labels: NDArray[np.int64]) -> Images:
     """From uint8 [N, C, H, W] in any order of memory; copied, because it may lie in a file."""
     return Images(torch.from_numpy(np.array(pixels, order="C")), torch.from_numpy(labels))

@@ -221,7 +221,7 @@ def decode(count: int) -> dict[str, float]:
             picture.save(home / f"{number}.jpg", quality=90)
         config = DatasetConfig(name="image_folder", root=folder)
         found = image_folder.scan(config)
-        shape = decoding.image_shape(found, None)
+        shape = decoding.shape_of_files(found, None)
         seconds = {}
         for name, processes in (("all", None), ("one", 1)):
             started = time.perf_counter()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hiddenmix.config import DatasetConfig, UserError
-from hiddenmix.data.arrays import image_shape
+from hiddenmix.data.arrays import shape_of_array
 from hiddenmix.data.loading import describe, load, read
 
 GENERATOR = np.random.default_rng(0)
@@ -182,6 +182,6 @@ def test_channels_are_the_axis_that_is_no_side(
 ) -> None:
     if shape is None:
         with pytest.raises(UserError, match=r"^x is \["):
-            image_shape("x", size)
+            shape_of_array("x", size)
     else:
-        assert image_shape("x", size) == shape
+        assert shape_of_array("x", size) == shape

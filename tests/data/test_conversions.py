@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from hiddenmix.config import DatasetConfig, UserError
 from hiddenmix.data import image_cache
-from hiddenmix.data.decoding import decode, image_shape
+from hiddenmix.data.decoding import decode, shape_of_files
 from hiddenmix.data.loading import read
 from hiddenmix.data.resizing import Resize
 from tests.support.bad_images import png
@@ -102,7 +102,7 @@ def test_the_size_is_that_of_the_upright_image(tmp_path: Path) -> None:
             lying = Image.fromarray(np.rot90(oblong, 1))
             (tmp_path / split / name / "0.jpg").write_bytes(turned(lying, 6, "PNG"))
     found = scan(tmp_path)
-    assert image_shape(found, None) == (3, 10, 8)
+    assert shape_of_files(found, None) == (3, 10, 8)
     images = decode(found, (3, 10, 8), None)
     np.testing.assert_array_equal(images, np.stack([oblong.transpose(2, 0, 1)] * 8))
 
@@ -194,7 +194,7 @@ def test_all_broken_files_are_named_at_once(tmp_path: Path, processes: int) -> N
     (root / broken[1]).write_bytes(b"words")
     found = scan(root)
     with pytest.raises(UserError) as caught:
-        decode(found, image_shape(found, None), None, processes=processes)
+        decode(found, shape_of_files(found, None), None, processes=processes)
     first, second = str(caught.value).split("\n")
     assert first.startswith(
         "12 of 160 image files cannot be read: train/cat/10.png, train/cat/11.png"

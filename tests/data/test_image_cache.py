@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from hiddenmix.config.errors import UserError
 from hiddenmix.data import image_cache
-from hiddenmix.data.decoding import image_shape
+from hiddenmix.data.decoding import shape_of_files
 from tests.support.commands import HANG
 from tests.support.image_folders import make_folder, pixels, scan, square
 
@@ -60,7 +60,7 @@ def test_second_load_reads_one_safetensors_file(root: Path, tmp_path: Path) -> N
 
 def test_cached_shape_opens_no_image(root: Path) -> None:
     found = scan(str(root))
-    assert image_cache.shape(found, None) == image_shape(found, None) == (3, 10, 10)
+    assert image_cache.shape(found, None) == shape_of_files(found, None) == (3, 10, 10)
     load(root)
     for name in found.names:
         path = root / name

@@ -1,5 +1,7 @@
 """`dataset=import`: what a user's function may return, and what is said of what it may not."""
 
+import importlib
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +9,11 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hiddenmix.config import DatasetConfig, UserError
 from hiddenmix.data.loading import describe, load
+from tests.support.image_folders import make_folder
 
 HEAD = """
 import numpy as np, torch
@@ -66,6 +70,9 @@ def refusal(config: DatasetConfig = CONFIG) -> str:
         "(torch.from_numpy(pixels), torch.from_numpy(labels))",
         "[pixels.transpose(0, 2, 3, 1), list(labels)]",
         "(pixels / np.float32(255), labels[:, None])",
+        "((torch.from_numpy(pixels) / 255).requires_grad_(), torch.from_numpy(labels))",
+        "([pil(each) for each in pixels], labels)",
+        "Pairs(pil, lambda label: [label])",
     ],
 )
 def test_what_a_function_may_return(made: str) -> None:
@@ -156,6 +163,42 @@ def test_nothing_is_imported_that_was_not_named() -> None:
         ("def make(): return Pairs(pil, count=0), Pairs(pil)", "train is empty"),
         ("def make(): return Pairs(pil, count=13), Pairs(pil)", "train[12] raised IndexError"),
         ("def make(): return (pixels, labels[:5]), (pixels, labels)", "12 images, but 5 labels"),
+        (
+            "def make(): return Pairs(pil, lambda n: torch.eye(3)[n]), Pairs(pil)",
+            "train[0] has a Tensor [3] for its label\n  expected: a whole number or the name of a "
+            "class: y.argmax() makes it of a one-hot row",
+        ),
+        ("def make(): return Pairs(pil, lambda n: np.eye(3)[n]), Pairs(pil)", "y.argmax() makes"),
+        (
+            "def make(): return Pairs(pil, lambda n: [0] * (n + 2)), Pairs(pil)",
+            "a list of 2 for its",
+        ),
+        ("def make(): return Pairs(pil, lambda n: {}), Pairs(pil)", "a dict for its label"),
+        (
+            "def make(): return Pairs(pil, lambda n: 'a' if n else 0), Pairs(pil)",
+            "train has texts and 0 for labels",
+        ),
+        (
+            "def make(): return (pixels, [[0], [0, 1]]), (pixels, labels)",
+            "train cannot be one array of labels, say because their lengths differ",
+        ),
+        (
+            "def make(): return ([pixels[0], pixels[1, :, 1:]], [0, 1]), (pixels, labels)",
+            "train cannot be one array of images, say because their sizes differ",
+        ),
+        (
+            "def make(): return ([pil(pixels[0]), pil(pixels[1, :, 1:])], [0, 1]), (pixels, labels)",
+            "train[1] is uint8 [9, 9, 3], those before uint8 [10, 9, 3]",
+        ),
+        (
+            "def make(): return Pairs(lambda each: Image.new('F', (9, 9))), Pairs(pil)",
+            "train[0] cannot be read: its pixels are 32-bit floats",
+        ),
+        (
+            "class Endless(Pairs):\n  def __len__(self): raise TypeError('no end')\n"
+            "def make(): return Endless(pil), Pairs(pil)",
+            "train) raised TypeError: no end",
+        ),
     ],
 )
 def test_what_it_may_not_return_is_told(body: str, says: str) -> None:
@@ -168,3 +211,181 @@ def test_wrong_targets_are_told() -> None:
     assert "there is no module no_such_module_here\n  put no_such_module_here.py into" in text
     assert "such as mydata.make" in refusal(DatasetConfig(name="import", target="make"))
     assert "such as mydata.make" in refusal(DatasetConfig(name="import", target="a b.make"))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("given(Pairs(pil), ALL)", "given(Pairs(pil, less, 12), SOME)"),
+        ("given(Pairs(pil), ALL)", "given(Pairs(pil, lambda n: ALL[min(n, 1) + 1]), SOME)"),
+        ("given(Pairs(pil, ALL.__getitem__), ALL)", "given(Pairs(pil, less), SOME)"),
+        ("Pairs(pil, ALL.__getitem__)", "given(Pairs(pil, less), SOME)"),
+        ("given(Pairs(pil), ALL)", "Subset(Subset(given(Pairs(pil, less), SOME), IDS), IDS)"),
+        ("given(Pairs(pil), ALL)", "ConcatDataset([given(Pairs(pil, less), SOME)])"),
+        ("Subset(Subset(given(Pairs(pil), ALL), IDS), IDS)", "given(Pairs(pil, less), SOME)"),
+        ("hugging(Pairs(pil), ALL)", "hugging(Pairs(pil, less), SOME)"),
+        ("given(Pairs(pil), ALL)", "given(Pairs(pil, less), np.array(SOME))"),
+    ],
+)
+def test_a_class_is_told_by_its_name_where_the_test_set_counts_its_own(
+    train: str, test: str
+) -> None:
+    """As two of torchvision's ImageFolders, where a class has no test image: 0 is a cat in one, a dog in
+    the other."""
+    write(NAMES + f"def make(): return {train}, {test}")
+    data = load(CONFIG)
+    assert data.train.labels.tolist() == [0, 1, 2] * 4
+    assert data.test.labels.tolist() == [1, 2, 2] * 4  # dog, fox, fox
+    assert data.classes in (["cat", "dog", "fox"], ["0", "1", "2"])
+
+
+NAMES = """
+from types import SimpleNamespace
+from torch.utils.data import ConcatDataset, Subset
+ALL, SOME, IDS = ["cat", "dog", "fox"], ["dog", "fox"], range(12)
+less = lambda number: min(int(number), 1)
+def given(made, names, **more):
+    vars(made).update(classes=names, **more)
+    return made
+def hugging(made, names):
+    made.features = {"label": SimpleNamespace(names=names)}
+    return made
+"""
+
+
+def test_torchvisions_own_folders_of_which_one_lacks_a_class(tmp_path: Path) -> None:
+    make_folder(tmp_path / "photos", images=3)
+    for split in ("train", "test"):
+        (tmp_path / f"photos/{split}/ant").mkdir()
+    Image.new("RGB", (10, 10)).save(tmp_path / "photos/train/ant/0.png")
+    (tmp_path / "photos/test/ant").rmdir()
+    write("""
+        from torchvision.datasets import ImageFolder
+        def make(): return ImageFolder("photos/train"), ImageFolder("photos/test")
+    """)
+    data = load(CONFIG)
+    assert data.classes == ["ant", "cat", "dog"]
+    assert data.test.labels.tolist() == [1] * 3 + [2] * 3
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "says"),
+    [
+        (
+            "given(Pairs(pil), ALL)",
+            "given(Pairs(pil, less), ['dog', 'owl'])",
+            "test has classes that are none of the training set's: [owl]\n"
+            "  expected: [cat,dog,fox], each name once",
+        ),
+        (
+            "given(Pairs(pil), ALL)",
+            "given(Pairs(pil, lambda n: 'owl'), ALL)",
+            "test has classes that are none of the training set's: [owl]",
+        ),
+        (
+            "given(Pairs(pil), ['cat', 'dog', 'dog'])",
+            "given(Pairs(pil, less), ['cat', 'dog'])",
+            "test has classes that are two of the training set's: [dog]",
+        ),
+        (
+            "given(Pairs(pil), ALL)",
+            "given(Pairs(pil), SOME)",
+            "test has labels from 0 to 2\n  expected: 0 to 1, a class each",
+        ),
+        (  # whether it makes tensors of the numbers, or other numbers, is not known
+            "given(Pairs(pil), ALL)",
+            "given(Pairs(pil, less), SOME, target_transform=torch.tensor)",
+            "classes of train are [cat,dog,fox], of test [dog,fox], and it is not known which its "
+            "numbers stand for\n  expected: names of classes as labels, or the same `classes` on both",
+        ),
+        (
+            "ConcatDataset([given(Pairs(pil), ALL), given(Pairs(pil), SOME)])",
+            "given(Pairs(pil), ALL)",
+            "train joins data sets of different classes: [cat,dog,fox] and [dog,fox]",
+        ),
+    ],
+)
+def test_numbers_without_a_class_are_refused(train: str, test: str, says: str) -> None:
+    write(NAMES + f"def make(): return {train}, {test}")
+    assert says in refusal()
+
+
+def test_a_name_that_no_test_image_has_is_no_mistake() -> None:
+    write(
+        NAMES + "def make(): return given(Pairs(pil), ALL), given(Pairs(pil, less), [*SOME, 'owl'])"
+    )
+    assert load(CONFIG).test.labels.tolist() == [1, 2, 2] * 4
+
+
+def test_a_wrapper_of_ones_own_may_say_the_names_itself() -> None:
+    """Around a set with other names, whose numbers it may change: as its own `classes` say."""
+    wrap = """
+class Wrapped(Pairs):
+    def __init__(self, dataset): self.dataset = dataset
+    def __len__(self): return len(self.dataset)
+    def __getitem__(self, index): return self.dataset[index][0], int(labels[index])
+made = Wrapped(given(Pairs(pil, less), SOME))
+"""
+    write(NAMES + wrap + "def make(): return given(Pairs(pil), ALL), made")
+    assert "it is not known which its numbers stand for" in refusal()
+    sys.modules.pop("own_data_of_a_test")
+    write(NAMES + wrap + "def make(): return given(Pairs(pil), ALL), given(made, ALL)  #")
+    assert load(CONFIG).test.labels.tolist() == [0, 1, 2] * 4
+
+
+def grey_and_colour(order: str) -> str:
+    """A `make` whose training images are grey (g), in palettes (p) or in colour (c), in that order."""
+    return f"""
+        grey = Image.fromarray(pixels[0, 0])
+        kinds = dict(g=grey, p=grey.convert("P"), c=pil(pixels[1]))
+        class Mixed(Pairs):
+            def __getitem__(self, index): return kinds["{order}"[index]], index % 2
+        def make(): return Mixed(None, count={len(order)}), (list(kinds.values()), [0, 1, 1])
+    """
+
+
+@pytest.mark.parametrize("order", ["gcg", "ccg", "ggc", "pgc"])
+def test_grey_pictures_among_colours_become_rgb_as_those_of_files_do(order: str) -> None:
+    write(grey_and_colour(order))
+    data = load(CONFIG)
+    expected = {
+        **dict.fromkeys("gp", np.stack([PIXELS[0, 0]] * 3)),
+        "c": PIXELS[1],
+    }
+    np.testing.assert_array_equal(data.train.images, np.stack([expected[kind] for kind in order]))
+    np.testing.assert_array_equal(data.test.images, np.stack([expected[kind] for kind in "gpc"]))
+
+
+def test_a_split_of_grey_pictures_beside_one_in_colour() -> None:
+    write(grey_and_colour("gg"))
+    data = load(CONFIG)
+    assert data.train.images.shape == (2, 3, 10, 9)
+    assert (data.train.images[0] == data.train.images[0, :1]).all()
+    write_again("def make(): return Pairs(lambda each: pil(each).convert('L')), Pairs(unit)")
+    assert load(CONFIG).train.images.shape == (12, 3, 10, 9)
+
+
+def write_again(body: str) -> None:
+    sys.modules.pop("own_data_of_a_test")
+    importlib.invalidate_caches()
+    shutil.rmtree("__pycache__", ignore_errors=True)
+    write(body)
+
+
+def test_each_other_image_mirrored_is_noticed_wherever_chance_falls() -> None:
+    """Of a flip with p = 1/2 the first four images of this stream see nothing, and others do."""
+    write("""
+        flips = iter([False] * 8 + [True, False] * 40)
+        def flip(each): return each[:, :, ::-1].copy() if next(flips) else each
+        def make(): return Pairs(flip), Pairs(pil)
+    """)
+    assert "is another image each time" in refusal()
+
+
+def test_labels_of_a_pandas_column_are_texts() -> None:
+    write("""
+        names = np.array(["b", "a", "b"] * 4, object)
+        def make(): return (pixels, names), Pairs(pil, lambda n: "ab"[n % 2])
+    """)
+    data = load(CONFIG)
+    assert (data.classes, data.train.labels[:3].tolist()) == (["a", "b"], [1, 0, 1])

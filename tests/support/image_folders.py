@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hiddenmix.config import DatasetConfig
-from hiddenmix.data.decoding import decode, image_shape
+from hiddenmix.data.decoding import decode, shape_of_files
 from hiddenmix.data.image_files import LARGEST, Kinds
 from hiddenmix.data.image_folder import Scan
 from hiddenmix.data.image_folder import scan as scan_folder
@@ -46,7 +46,7 @@ def square(side: int | None) -> Resize | None:
 
 def load(root: Path, resize: int | None = None) -> Pixels:
     found = scan(root)
-    return decode(found, image_shape(found, square(resize)), square(resize))
+    return decode(found, shape_of_files(found, square(resize)), square(resize))
 
 
 def read_one(root: Path, name: str, content: bytes) -> tuple[Pixels, Kinds]:
@@ -55,6 +55,6 @@ def read_one(root: Path, name: str, content: bytes) -> tuple[Pixels, Kinds]:
     (root / "train" / "cat" / name).write_bytes(content)
     found, kinds = scan(root), Kinds()
     assert found.names[0] == f"train/cat/{name}"
-    images = decode(found, image_shape(found, None), None, kinds=kinds)
+    images = decode(found, shape_of_files(found, None), None, kinds=kinds)
     kinds.pop(LARGEST, None)
     return images[0], kinds
