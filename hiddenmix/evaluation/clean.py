@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from hiddenmix.evaluation.calibration import BINS, calibration, calibration_error
+from hiddenmix.evaluation.calibration import calibration, calibration_error
 from hiddenmix.evaluation.measuring import Measurement, Tally, Value, evaluating, score
 
 
@@ -45,11 +45,11 @@ def clean(
 
     - `test/accuracy`, `test/nll`, `test/ece`, and `test/balanced_accuracy`: the mean of the accuracies
       of the classes that occur (Brodersen et al., ICPR 2010);
-    - `test/class_count/i` and `test/class_right/i`: how many test images class i has, and how many of
+    - `test/class_count` and `test/class_right`: how many test images each class has, and how many of
       them are answered right;
-    - of bin i of `BINS`, from 0, `calibration/confidence/i`, the mean over its samples of the highest
-      class probability, `calibration/accuracy/i`, and `calibration/count/i`, how many samples they
-      are; an empty bin is 0 throughout;
+    - of each of the `BINS` bins `calibration/confidence`, the mean over its samples of the highest
+      class probability, `calibration/accuracy`, and `calibration/count`, how many samples they are;
+      an empty bin is 0 throughout;
     - `clean/class` int64 [N] and `clean/probability` float32 [N], that of the true class.
     """
     tests = Measurement(network, images, labels, mean, std, batch_size, precision)
@@ -69,12 +69,11 @@ def clean(
         accuracy, loss = torch.stack([right.double().sum(), nll.double().sum()]) / len(labels)
         balanced = (by_class / count)[count > 0].mean()
         summary = torch.stack([accuracy, loss, calibration_error(bins), balanced])
-        values = torch.cat([summary, count, by_class, bins.flatten()]).tolist()
         answers = (answer, (-nll).exp())
     names = ["test/accuracy", "test/nll", "test/ece", "test/balanced_accuracy"]
-    for kind in ("count", "right"):
-        names += [f"test/class_{kind}/{label}" for label in range(len(count))]
-    for curve in ("confidence", "accuracy", "count"):
-        names += [f"calibration/{curve}/{number}" for number in range(BINS)]
-    yield from zip(names, values, strict=True)
+    yield from zip(names, summary.tolist(), strict=True)
+    yield "test/class_count", count.double().tolist()
+    yield "test/class_right", by_class.tolist()
+    for curve, values in zip(("confidence", "accuracy", "count"), bins.tolist(), strict=True):
+        yield f"calibration/{curve}", values
     yield from zip(("clean/class", "clean/probability"), answers, strict=True)

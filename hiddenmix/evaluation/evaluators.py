@@ -35,29 +35,22 @@ def numbers(pairs: Iterable[tuple[str, Value]]) -> dict[str, Any]:
     """The numbers among what evaluators yielded, nested as in result.json:
     `("shift/rotation_20/accuracy", v)` becomes `{"shift": {"rotation_20": {"accuracy": v}}}`.
 
-    Names that are numbers, counted from 0 in order, become a list. JSON has no NaN: a number that is
-    not finite is absent, not zero.
+    JSON has no NaN: a number that is not finite is absent, not zero, and so is a list with one in it.
     """
     tree: dict[str, Any] = {}
     for name, value in pairs:
-        if isinstance(value, Tensor) or not math.isfinite(value):
+        if isinstance(value, Tensor):
+            continue
+        if not all(map(math.isfinite, value if isinstance(value, list) else [value])):
             continue
         *path, last = name.split("/")
         node = tree
         for part in path:
             node = node.setdefault(part, {})
         node[last] = value
-    return {name: _lists(node) for name, node in tree.items()}
+    return tree
 
 
 def answers(pairs: Iterable[tuple[str, Value]]) -> dict[str, Tensor]:
     """What evaluators yielded for each sample, by name."""
     return {name: value for name, value in pairs if isinstance(value, Tensor)}
-
-
-def _lists(node: Any) -> Any:
-    if not isinstance(node, dict):
-        return node
-    if list(node) == [str(number) for number in range(len(node))]:
-        return list(node.values())
-    return {name: _lists(child) for name, child in node.items()}

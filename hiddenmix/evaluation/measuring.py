@@ -9,8 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-Value = float | Tensor
-"""What an evaluator yields under a name: a number, or a value for each sample."""
+Value = float | list[float] | Tensor
+"""What an evaluator yields under a name: a number, a number for each class or bin, or a value for each
+sample."""
 
 
 class Evaluator(Protocol):

@@ -35,17 +35,23 @@ REPEATED = (
 LACKING = "warning: outside set far (others/test) holds no image of 1 class: [dog]"
 
 
+def results(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads((cell / "result.json").read_text()) for cell in cells(folder)]
+
+
 def evaluated(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads((cell / "result.json").read_text())["evaluated"] for cell in cells(folder)]
+    return [result["evaluated"] for result in results(folder)]
 
 
 def test_train_and_report_say_what_an_outside_set_is(run: Command, tmp_path: Path) -> None:
-    ended = run(*BRIEF, "evaluation=full", "dataset.outside={far: others/test}")
+    ended = run(*BRIEF, "evaluation=full", "+dataset.outside.0=others/test")  # a name as any other
     assert ended.code == 0, ended.errors
-    assert ended.output.count(REPEATED) == ended.output.count(LACKING) == 1
-    assert [each["outside_in_training"] for each in evaluated(tmp_path)] == [{"far": 1}] * 2
+    for line in (REPEATED, LACKING):
+        assert ended.output.count(line.replace("set far", "set 0")) == 1
+    assert [each["outside_in_training"] for each in evaluated(tmp_path)] == [{"0": 1}] * 2
+    assert [[*each["outside"]] for each in results(tmp_path)] == [["0"]] * 2
     text = write_report(tmp_path / "outputs/default").read_text()
-    assert "**Warning**: photos: 1 image of the outside set far stands in the training set." in text
+    assert "**Warning**: photos: 1 image of the outside set 0 stands in the training set." in text
 
 
 def test_evaluate_says_it_once_and_names_what_was_replaced(
