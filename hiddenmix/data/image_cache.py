@@ -39,22 +39,34 @@ def shape(found: Scan, resize: Resize | None) -> tuple[int, int, int]:
     return shape_of_files(found, resize)
 
 
+def holds(found: Scan, resize: Resize | None) -> bool:
+    """Whether the images lie in the cache, as its header says."""
+    for path in _places(found, resize):
+        try:
+            _check_header(path, found)
+        except Exception:  # noqa: S112 - absent, stale or damaged in any way
+            continue
+        return True
+    return False
+
+
 def load(
     found: Scan,
     resize: Resize | None,
     progress: Progress | None = None,
     kinds: Kinds | None = None,
+    given: tuple[int, int, int] | None = None,
 ) -> NDArray[np.uint8]:
     """All images of `found` as uint8 [N, C, H, W], from the cache or decoded and then cached.
 
-    `kinds` gets what was converted. Raises `UserError` for files that cannot be decoded. Warns where the
-    cache cannot be written.
+    `kinds` gets what was converted; `given` is the shape [C, H, W] to decode to, which must then be part
+    of the fingerprint; without it, that of the files. Raises `UserError` for files that cannot be
+    decoded. Warns where the cache cannot be written.
     """
     kinds = Kinds() if kinds is None else kinds
     if found.broken:
-        return decode(
-            found, shape_of_files(found, resize), resize, progress
-        )  # raises, naming them all
+        given = given or shape_of_files(found, resize)
+        return decode(found, given, resize, progress)  # raises, naming them all
     places = _places(found, resize)
     for path in places:
         images = _read(path, found, kinds)
@@ -65,7 +77,8 @@ def load(
             images = _read(place, found, kinds)  # another process may have built it meanwhile
             if images is not None:
                 return images
-        images = decode(found, shape_of_files(found, resize), resize, progress, kinds=kinds)
+        given = given or shape_of_files(found, resize)
+        images = decode(found, given, resize, progress, kinds=kinds)
         if place is not None:
             _write(place, images, found.fingerprint, kinds)
     return images

@@ -54,7 +54,8 @@ class Scan:
     """Class folders of the test set that are called otherwise, by the training set's name."""
 
 
-_File = tuple[str, int, int, int, int]  # path below root, class, size, mtime and ctime in ns
+File = tuple[str, int, int, int, int]
+"""An image file: path below root, class, size, mtime and ctime in ns."""
 
 
 def scan(config: DatasetConfig) -> Scan:
@@ -81,26 +82,32 @@ def scan(config: DatasetConfig) -> Scan:
         test = _list(found, layout.test, others, optional=True)
         if not test:
             raise UserError(f"{show(layout.test)}/ holds no image\n  {LAYOUT}")
-    digest = hashlib.blake2b(digest_size=16)
-    # Where unpacking gave all files one time, it tells no versions of them apart; when they were put
-    # there does, but differs in a copy, which could use the cache that came with it.
-    alike = len({time for *_, time, _ in (*train, *test)}) == 1
-    for name, label, size, time, put in (*train, *test):
-        # os.fsencode: names need not be valid UTF-8; NUL is in none of them
-        digest.update(os.fsencode(f"{label}\0{name}\0{size}\0{time}\0{put if alike else ''}\0"))
-    digest.update(f"{len(train)}".encode() if layout.test is None else b"")
     return Scan(
         root,
         [folder if folder.isprintable() else show(folder) for folder in classes],
         [name for name, *_ in (*train, *test)],
         np.array([label for _, label, *_ in (*train, *test)], np.int64),
         len(train),
-        digest.hexdigest(),
+        fingerprint([*train, *test], f"{len(train)}" if layout.test is None else ""),
         found.skipped,
         found.broken,
         _variant(config),
         renamed,
     )
+
+
+def fingerprint(listed: Sequence[File], note: str) -> str:
+    """What tells one state of the files of a folder from another one, without opening them: 32
+    hexadecimal digits. `note`: what else decides which pixels they become."""
+    digest = hashlib.blake2b(digest_size=16)
+    # Where unpacking gave all files one time, it tells no versions of them apart; when they were put
+    # there does, but differs in a copy, which could use the cache that came with it.
+    alike = len({time for *_, time, _ in listed}) == 1
+    for name, label, size, time, put in listed:
+        # os.fsencode: names need not be valid UTF-8; NUL is in none of them
+        digest.update(os.fsencode(f"{label}\0{name}\0{size}\0{time}\0{put if alike else ''}\0"))
+    digest.update(note.encode())
+    return digest.hexdigest()
 
 
 def _variant(config: DatasetConfig) -> str:
@@ -165,13 +172,13 @@ def loosely(name: str) -> str:
     return _composed(name).casefold().strip()
 
 
-def _list(found: Scan, split: str, classes: list[str], *, optional: bool = False) -> list[_File]:
+def _list(found: Scan, split: str, classes: list[str], *, optional: bool = False) -> list[File]:
     """The files of a split, by class folder and name; `found` gets what is skipped or broken.
 
     Raises `UserError` for a class without images, unless these are `optional`.
     """
     _count_others(_place(found.root, split), found)
-    listed: list[_File] = []
+    listed: list[File] = []
     empty: list[tuple[str, str]] = []
     for label, folder in enumerate(classes):
         if not folder:
@@ -217,8 +224,8 @@ def _count_others(place: str, found: Scan) -> None:
 
 
 def _held_out(
-    listed: list[_File], classes: list[str], layout: Layout, config: DatasetConfig
-) -> tuple[list[_File], list[_File]]:
+    listed: list[File], classes: list[str], layout: Layout, config: DatasetConfig
+) -> tuple[list[File], list[File]]:
     """Divide the files into training and test, the same share of each class.
 
     Each file's name decides, by its digest: the same files in another place are divided alike, and a

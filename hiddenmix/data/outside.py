@@ -22,11 +22,12 @@ import torch
 from numpy.typing import NDArray
 
 from hiddenmix.config import ConfigError, UserError, show
+from hiddenmix.data import image_cache
 from hiddenmix.data.array_files import array, npy_header, npz_damage, npz_headers
-from hiddenmix.data.decoding import decode, unreadable_files
+from hiddenmix.data.decoding import unreadable_files
 from hiddenmix.data.folder_layout import folders as class_folders
 from hiddenmix.data.image_files import UnreadableError, opened, upright_size
-from hiddenmix.data.image_folder import Scan, counterparts, files
+from hiddenmix.data.image_folder import File, Scan, counterparts, files, fingerprint
 from hiddenmix.data.images import Images, check_memory
 from hiddenmix.data.resizing import Resize
 
@@ -68,7 +69,8 @@ class OutsideSet:
     def images(self, condition: str) -> Images:
         """The images of one condition: uint8 [N, C, H, W] in the data set's shape, labels [N].
 
-        Corruptions are read anew at each call; a set without them stays in memory after the first.
+        Corruptions are read anew at each call; a set without them stays in memory after the first, and
+        the decoded images of a folder in a cache on the disk (`image_cache`).
         Raises `UserError` for a file that is damaged or has changed, KeyError for no condition of
         this set.
         """
@@ -159,8 +161,21 @@ def _class_folders(
             f"image files have 1 or 3 channels, the data set {shape[0]}\n"
             "  expected: an .npz file with x_test and y_test"
         )
-    found = _scan(place, classes)
+    found = _scan(place, classes, shape)
     check_memory(len(found.names), shape)
+    if not image_cache.holds(found, resize):  # of which all headers were checked
+        _check_headers(found, shape, resize)
+
+    @functools.cache
+    def read(_: str) -> Images:
+        pixels = image_cache.load(found, resize, given=shape)
+        return Images(torch.from_numpy(pixels), torch.from_numpy(found.labels))
+
+    return ("",), read
+
+
+def _check_headers(found: Scan, shape: tuple[int, int, int], resize: Resize | None) -> None:
+    """Raise `UserError` for files that cannot be read or are of another size."""
     width, height = shape[2], shape[1]
     with warnings.catch_warnings(action="ignore"):  # Pillow's remarks on odd metadata
         for name in [each for each in found.names if each not in dict(found.broken)]:
@@ -178,15 +193,8 @@ def _class_folders(
     if found.broken:
         raise unreadable_files(found.broken, len(found.names))
 
-    @functools.cache
-    def read(_: str) -> Images:
-        pixels = decode(found, shape, resize)
-        return Images(torch.from_numpy(pixels), torch.from_numpy(found.labels))
 
-    return ("",), read
-
-
-def _scan(place: Path, classes: Sequence[str]) -> Scan:
+def _scan(place: Path, classes: Sequence[str], shape: tuple[int, int, int]) -> Scan:
     """The image files of all class folders, sorted by class folder and name. Opens none."""
     folders = class_folders(str(place))
     if not folders:
@@ -203,17 +211,26 @@ def _scan(place: Path, classes: Sequence[str]) -> Scan:
             f"not classes of the data set: {show(unknown)}\n"
             f"  expected: class folders with names of {show(allowed)}"
         )
-    names: list[str] = []
+    listed: list[File] = []
     labels: list[int] = []
     broken: list[tuple[str, str]] = []
     for folder in folders:
-        listed = sorted(name for name, *_ in files(str(place), folder, Counter(), broken))
-        if not listed:
+        mine = sorted(files(str(place), folder, Counter(), broken))
+        if not mine:
             raise UserError(f"class folder {show(folder)} holds no image\n  add some, or remove it")
-        names += listed
-        labels += [index_of[folder]] * len(listed)
-    numbers = np.array(labels, np.int64)
-    return Scan(str(place), list(classes), names, numbers, 0, "", broken=broken)
+        # Class 0 throughout: the cached pixels serve data sets that count the classes otherwise.
+        listed += [(name, 0, size, time, put) for name, size, time, put in mine]
+        labels += [index_of[folder]] * len(mine)
+    return Scan(
+        str(place),
+        list(classes),
+        [name for name, *_ in listed],
+        np.array(labels, np.int64),
+        0,
+        fingerprint(listed, f"outside {shape}"),
+        broken=broken,
+        variant=f"outside-{shape[0]}",
+    )
 
 
 # arrays

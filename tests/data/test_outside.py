@@ -185,6 +185,36 @@ def test_folder_is_decoded_once(folder: Path) -> None:
     assert found.images("") is found.images("")
 
 
+def test_folder_is_decoded_once_for_all_commands(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one opens no image: not even headers. A file that is added or changed is noticed."""
+    expected = open_one(folder).images("")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("an image was opened")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "open", refuse)
+        again = open_one(folder)
+        assert_images(again.images(""), expected.images.numpy(), expected.labels.tolist())
+        (other,) = open_outside({"cam": str(folder)}, ["dog", "cat", "bird"], SHAPE, None)
+        assert_images(other.images(""), expected.images.numpy(), [2, 2, 0])
+    save(folder / "dog" / "0.png", noise(5, 10, 9, 3))
+    expected.images[2] = torch.from_numpy(noise(5, 10, 9, 3)).permute(2, 0, 1)
+    assert_images(open_one(folder).images(""), expected.images.numpy(), [0, 0, 2])
+    save(folder / "bird" / "2.png", noise(6, 9, 10, 3))
+    assert refusal(folder).startswith("bird/2.png is 10x9 pixels")
+
+
+def test_cache_of_an_outside_folder_is_no_data_sets_own(folder: Path) -> None:
+    save(folder / "cat" / "0.png", noise(3, 10, 9))
+    colour, grey = open_one(folder).images(""), open_one(folder, GREY).images("")
+    assert (colour.images.shape[1], grey.images.shape[1]) == (3, 1)
+    names = sorted(path.name for path in (folder / ".hiddenmix").glob("*.safetensors"))
+    assert names == [f"images-original-outside-{number}.safetensors" for number in (1, 3)]
+
+
 def test_grey_files_become_colour_and_colour_files_grey(tmp_path: Path) -> None:
     grey, colour = noise(0, 10, 9), noise(1, 10, 9, 3)
     save(tmp_path / "cat" / "0.png", grey)
