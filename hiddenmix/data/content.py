@@ -54,32 +54,34 @@ def digests(split: Images) -> list[bytes]:
     return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
 
 
-def leaks(found: Content, train: Images, test: Images) -> Leaks:
-    """Which test images are not new: exact duplicates alone, no near ones."""
-    labels = _labels((found.train, train), (found.test, test))
-    trained = set(found.train)
+LabelsOf = dict[bytes, set[int]]
+"""The labels that each image of a split has, by the image's digest."""
+
+
+def labels_of(images: Sequence[bytes], split: Images) -> LabelsOf:
+    labels: LabelsOf = {}
+    for image, label in zip(images, split.labels.tolist(), strict=True):
+        labels.setdefault(image, set()).add(label)
+    return labels
+
+
+def leaks(found: Content, trained: LabelsOf, test: Images) -> Leaks:
+    """Which test images are not new: exact duplicates alone, no near ones. `trained`: `labels_of` the
+    training set."""
+    tested, nowhere = labels_of(found.test, test), set[int]()
     seen: set[bytes] = set()
     counts = np.zeros((len(found.test), 3), dtype=bool)
     for place, image in enumerate(found.test):
-        counts[place] = image in trained, image in seen, len(labels[image]) > 1
+        labels = tested[image] | trained.get(image, nowhere)
+        counts[place] = image in trained, image in seen, len(labels) > 1
         seen.add(image)
     in_train, twice, two_labels = counts.sum(0).tolist()
     return Leaks(in_train, twice, two_labels, int(counts.any(1).sum()))
 
 
-def _labels(*splits: tuple[Sequence[bytes], Images]) -> dict[bytes, set[int]]:
-    """The labels that each image has, wherever it stands."""
-    labels: dict[bytes, set[int]] = {}
-    for images, split in splits:
-        for image, label in zip(images, split.labels.tolist(), strict=True):
-            labels.setdefault(image, set()).add(label)
-    return labels
-
-
-def two_labels(found: Content, train: Images) -> int:
+def two_labels(found: Content, trained: LabelsOf) -> int:
     """How many training images have an equal training image with another label."""
-    labels = _labels((found.train, train))
-    return sum(len(labels[image]) > 1 for image in found.train)
+    return sum(len(trained[image]) > 1 for image in found.train)
 
 
 def not_in_test(found: Content) -> NDArray[np.int64]:

@@ -16,10 +16,10 @@ from hiddenmix.data.strangers import what_it_is
 
 _SPLITS = ("train", "t10k")
 _KINDS = (("images", 3), ("labels", 1))
-# The first labels of the training sets, which tell files of the same names apart.
+# The first labels of train and t10k, which tell files of the same names apart.
 _BEGINNINGS = {
-    "mnist": (5, 0, 4, 1, 9, 2, 1, 3, 1, 4),
-    "fashion_mnist": (9, 0, 0, 3, 0, 2, 7, 2, 5, 5),
+    "mnist": ((5, 0, 4, 1, 9, 2, 1, 3, 1, 4), (7, 2, 1, 0, 4, 1, 4, 9, 5, 9)),
+    "fashion_mnist": ((9, 0, 0, 3, 0, 2, 7, 2, 5, 5), (9, 2, 1, 1, 6, 1, 4, 6, 5, 7)),
 }
 
 
@@ -47,7 +47,7 @@ def read_idx(
             for split, size in zip(_SPLITS, sizes, strict=True):
                 images = _read(folder, f"{split}-images", 3, (size, *sides))
                 splits.append((images, _read(folder, f"{split}-labels", 1, (size,))))
-            _check_name(name, folder, splits[0][1])
+            _check_name(name, folder, splits[0][1], splits[1][1])
         except FileNotFoundError:
             stems = [(f"{split}-{kind}", rank) for split in _SPLITS for kind, rank in _KINDS]
             lacking = [stem for stem in stems if not _candidates(folder, *stem)]
@@ -64,14 +64,42 @@ def read_idx(
     raise FileNotFoundError("the four files are not there")
 
 
-def _check_name(name: str, folder: Path, labels: NDArray[np.uint8]) -> None:
-    other = {begin: known for known, begin in _BEGINNINGS.items() if known != name}
-    found = other.get(tuple(labels[:10].tolist()))
-    if found is not None:
-        raise UserError(
-            f"{show(folder)} holds the files of {found}, not of {name}\n"
-            f"  add dataset={found}, or set another dataset.root"
-        )
+def _begin(labels: NDArray[np.integer]) -> tuple[int, ...]:
+    return tuple(labels[:10].tolist())
+
+
+def _check_name(name: str, folder: Path, *labels: NDArray[np.uint8]) -> None:
+    for known, beginnings in _BEGINNINGS.items():
+        theirs = [
+            split
+            for split, found, begin in zip(_SPLITS, labels, beginnings, strict=True)
+            if known != name and _begin(found) == begin
+        ]
+        if theirs:
+            raise UserError(
+                f"{show(folder)} holds the {' and '.join(theirs)} files of {known}, not of {name}\n"
+                f"  add dataset={known}, or set another dataset.root"
+            )
+
+
+def idx_remarks(name: str, train: NDArray[np.integer], test: NDArray[np.integer]) -> list[str]:
+    """A warning where the labels do not begin as those of the data set `name`, as far as these are known.
+
+    They may be those of a changed copy, which are allowed, or of any other set in files of these names.
+    """
+    if name not in _BEGINNINGS:
+        return []
+    said = [
+        f"{split} with {show(_begin(found))}, not {show(begin)}"
+        for split, found, begin in zip(_SPLITS, (train, test), _BEGINNINGS[name], strict=True)
+        if _begin(found) != begin
+    ]
+    if not said:
+        return []
+    return [
+        f"warning: the labels begin otherwise than those of {name}: {'; '.join(said)}; the files are "
+        f"taken for {name} all the same, a set of another name belongs into dataset=arrays"
+    ]
 
 
 def _candidates(folder: Path, stem: str, rank: int) -> list[Path]:

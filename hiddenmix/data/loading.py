@@ -14,8 +14,9 @@ from torch import Tensor
 from hiddenmix.config import DatasetConfig, UserError, counted, show
 from hiddenmix.data import folder_remarks, image_cache, image_folder
 from hiddenmix.data.arrays import describe_arrays, read_arrays
-from hiddenmix.data.content import content, leaks, not_in_test, two_labels
+from hiddenmix.data.content import content, labels_of, leaks, not_in_test, two_labels
 from hiddenmix.data.decoding import Progress
+from hiddenmix.data.idx_files import idx_remarks
 from hiddenmix.data.image_files import Kinds
 from hiddenmix.data.images import Data, Description, Images, Whole, check_memory
 from hiddenmix.data.imported import read_imported
@@ -81,9 +82,11 @@ def read(config: DatasetConfig, progress: Progress | None = None) -> Whole:
             train, test, classes = read_imported(config)
         case _:
             train, test, classes = torchvision_set(config, progress)
+            remarks = idx_remarks(config.name, train.labels.numpy(), test.labels.numpy())
     found = content(train, test, classes)
-    leaking = leaks(found, train, test)
-    if contrary := two_labels(found, train):
+    trained = labels_of(found.train, train)
+    leaking = leaks(found, trained, test)
+    if contrary := two_labels(found, trained):
         remarks.append(
             f"warning: {counted(contrary, 'training image')} with an equal one of another label"
         )

@@ -8,7 +8,7 @@ from PIL import Image
 
 from hiddenmix.config import DatasetConfig, UserError
 from hiddenmix.data import Images, load, read
-from hiddenmix.data.content import content, leaks, not_in_test
+from hiddenmix.data.content import content, labels_of, leaks, not_in_test
 from tests.support.image_folders import make_folder
 
 
@@ -57,7 +57,8 @@ def test_leaks_are_counted_in_images() -> None:
     train = images([1, 2, 3, 3], [0, 0, 0, 1])
     #              in training; with another label there; new; twice; thrice; new, two labels
     test = images([1, 2, 7, 7, 7, 8, 8], [0, 1, 0, 0, 0, 0, 1])
-    found = leaks(content(train, test, CLASSES), train, test)
+    digests = content(train, test, CLASSES)
+    found = leaks(digests, labels_of(digests.train, train), test)
     assert (found.test_in_train, found.test_twice, found.two_labels) == (2, 3, 3)
     assert found.test == 6
     assert not_in_test(content(train, test, CLASSES)).tolist() == [2, 3]

@@ -15,7 +15,7 @@ import pytest
 from torchvision import datasets
 
 from hiddenmix.config import DatasetConfig, UserError
-from hiddenmix.data.loading import load
+from hiddenmix.data.loading import load, read
 from hiddenmix.data.named import NAMED
 from tests.data.test_torchvision_sets import idx, md5, random_set, write_cifar, write_svhn
 
@@ -153,8 +153,52 @@ def test_other_counts_and_the_files_of_another_set_are_told(
     load(DatasetConfig(name="fashion_mnist", root=str(tmp_path), download=False))
     for name in ("mnist", "kmnist"):
         for download in (False, True):
-            with pytest.raises(UserError, match="holds the files of fashion_mnist, not of"):
+            with pytest.raises(UserError, match="holds the train files of fashion_mnist, not of"):
                 load(DatasetConfig(name=name, root=str(tmp_path), download=download))
+
+
+BEGINNINGS = {
+    "mnist": ([5, 0, 4, 1, 9, 2, 1, 3, 1, 4], [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]),
+    "fashion_mnist": ([9, 0, 0, 3, 0, 2, 7, 2, 5, 5], [9, 2, 1, 1, 6, 1, 4, 6, 5, 7]),
+}
+
+
+def write_labels(folder: Path, train: list[int], test: list[int]) -> None:
+    write(folder, "unpacked")
+    for name, labels, size in ((FILES[1], train, TRAIN), (FILES[3], test, TEST)):
+        (folder / f"{name}-ubyte").write_bytes(idx(np.resize(labels, size).astype(np.uint8)))
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("mnist", "fashion_mnist"), ("fashion_mnist", "mnist")]
+)
+def test_labels_tell_which_set_it_is(tmp_path: Path, name: str, other: str) -> None:
+    own, foreign = BEGINNINGS[name], BEGINNINGS[other]
+    config = DatasetConfig(name=name, root=str(tmp_path), download=False)
+    write_labels(tmp_path, *own)
+    assert read(config).remarks == ()
+    write_labels(tmp_path, own[0], foreign[1])
+    assert f"holds the t10k files of {other}, not of {name}" in refusal(tmp_path, name)
+    write_labels(tmp_path, *foreign)
+    assert f"holds the train and t10k files of {other}, not of" in refusal(tmp_path, name)
+    # Of no set that is known: a changed copy, or another set in the folder of this one. It is told.
+    strange = list(range(10))
+    write_labels(tmp_path, strange, own[1])
+    (told,) = read(config).remarks
+    assert told.startswith(
+        f"warning: the labels begin otherwise than those of {name}: train with "
+        f"[0,1,2,3,4,5,6,7,8,9], not [{','.join(map(str, own[0]))}]; the files are taken for {name}"
+    )
+    write_labels(tmp_path, own[0], strange)
+    assert "t10k with [0,1,2" in read(config).remarks[0]
+
+
+def test_what_kmnists_labels_begin_with_is_not_known(tmp_path: Path) -> None:
+    write(tmp_path, "unpacked")
+    config = DatasetConfig(name="kmnist", root=str(tmp_path), download=False)
+    assert read(config).remarks == ()
+    write_labels(tmp_path, list(range(10)), BEGINNINGS["mnist"][1])
+    assert "holds the t10k files of mnist, not of kmnist" in refusal(tmp_path, "kmnist")
 
 
 def test_a_broken_download_is_replaced(
