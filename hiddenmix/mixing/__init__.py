@@ -16,7 +16,7 @@ The functions are pure and take the draw as an argument; the drawing stands apar
 branches, B the batch size.
 """
 
-from hiddenmix.mixing.boxes import cut_branches, cutmix
+from hiddenmix.mixing.boxes import cut_branches, cutmix, position_axes
 from hiddenmix.mixing.draws import (
     BRANCHES,
     OPERATIONS,
@@ -35,7 +35,7 @@ from hiddenmix.mixing.losses import (
     mixed_targets,
 )
 from hiddenmix.mixing.operations import mix, mix_branches
-from hiddenmix.mixing.places import replace_tensor, unwrapped
+from hiddenmix.mixing.places import mixable_tensors, replace_tensor, unwrapped
 
 __all__ = [
     "BRANCHES",
@@ -53,10 +53,12 @@ __all__ = [
     "draw_weights",
     "mix",
     "mix_branches",
+    "mixable_tensors",
     "mixed_cross_entropy",
     "mixed_loss",
     "mixed_targets",
     "mixing_at",
+    "position_axes",
     "replace_tensor",
     "unwrapped",
 ]

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from hiddenmix.mixing.batch_dimension import ReachedLayer, check_batch_first, doubtful
-from hiddenmix.mixing.boxes import cutmix
+from hiddenmix.mixing.boxes import cutmix, size_of
 from hiddenmix.mixing.draws import Draw
 from hiddenmix.mixing.operations import check_maps, mix
-from hiddenmix.mixing.places import replace_tensor, submodule, unwrapped
+from hiddenmix.mixing.places import mixable_tensors, replace_tensor, submodule, unwrapped
 from hiddenmix.mixing.recomputation import backward_pass, checkpoints_around
 
 Transform = Callable[[Tensor], Tensor]
@@ -140,6 +140,12 @@ class _Arguments(_Hook):
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.arguments = args, kwargs
 
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the images, if the network is given images."""
+        args, kwargs = self.arguments or ((), {})
+        tensors = mixable_tensors(args[0] if args else kwargs)
+        return size_of(tensors[0]) if len(tensors) == 1 else None
+
 
 class _Behind(_Hook):
     """Mixes what a layer returns."""
@@ -190,7 +196,7 @@ def mixing_at(network: nn.Module, layer: str, draw: Draw) -> Iterator[None]:
         draw.passed.unmixed = False
         if draw.centres is None:
             return mix(maps, draw)
-        mixed, pasted = cutmix(maps, draw)
+        mixed, pasted = cutmix(maps, draw, None if layer == "input" else given.size())
         draw.passed.areas = pasted.weights
         return mixed
 

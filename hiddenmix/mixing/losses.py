@@ -112,7 +112,9 @@ def mixed_cross_entropy(
         # One softmax for all branches: the usual case takes half the time so.
         classes = labels.masked_fill(~kept, 0)[draw.index]
         each = F.log_softmax(logits, dim=1).gather(1, classes.T).T
-        return -(each * shares * kept[draw.index]).sum() / kept.sum()
+        # Chosen, not multiplied by 0: what stands in for an ignored label may be infinite.
+        each = torch.where(kept[draw.index], each, 0)
+        return -(each * shares).sum() / kept.sum()
     parts = []
     for row, share in zip(draw.index, shares, strict=True):
         each = F.cross_entropy(
@@ -134,7 +136,7 @@ def mixed_cross_entropy(
     # The same for all branches, as each has the whole batch.
     if weight is None:
         return values.sum() / kept.sum()
-    return values.sum() / (weight[labels.masked_fill(~kept, 0)] * kept).sum()
+    return values.sum() / torch.where(kept, weight[labels.masked_fill(~kept, 0)], 0).sum()
 
 
 def branch_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

@@ -9,21 +9,37 @@ from torch import Tensor
 from hiddenmix.mixing.draws import Draw
 
 
-def mix(maps: Tensor, draw: Draw) -> Tensor:
-    """Mixed maps z[i] = sum_b w_b[i] maps[index_b[i]], shape and layout of `maps` [B, ...].
+def mix(
+    maps: Tensor, draw: Draw, memory_format: torch.memory_format = torch.preserve_format
+) -> Tensor:
+    """Mixed maps z[i] = sum_b w_b[i] maps[index_b[i]], shape and dtype of `maps` [B, ...].
 
-    A new tensor; `maps` is not written to. Raises `TypeError` for whole numbers, `ValueError` where the
-    draw has another batch size, lies on another device, or is one of CutMix.
+    A new tensor, in channels_last layout where `maps` [B, C, H, W] are, else contiguous; `maps` is not
+    written to. Maps of one channel or one pixel are in either layout: they stay as they are, or are
+    marked as channels_last by that `memory_format`. Half precision is added up in float32 and rounded
+    once. Raises `TypeError` for whole numbers, `ValueError` where the draw has another batch size, lies
+    on another device, or is one of CutMix.
     """
     if draw.centres is not None:
         raise ValueError("hiddenmix: a draw of operation=cutmix is for `cutmix`, not for `mix`")
     check_maps(maps, draw)
-    weights = draw.weights.to(maps.dtype).expand(draw.index.shape)
+    weights = draw.weights.to(_sum_dtype(maps)).expand(draw.index.shape)
     # `_Mix` has no gradient for weights, and torch.compile does not see through one within `vmap`.
     transformed = torch._C._are_functorch_transforms_active()
     if weights.requires_grad or (transformed and torch.compiler.is_compiling()):
         return mix_branches([maps.index_select(0, row) for row in draw.index], weights)
-    return _apply(maps, weights, draw.index)
+    mixed = _apply(maps, weights, draw.index)
+    either = maps.dim() == 4 and (maps.shape[1] == 1 or maps.shape[2:] == (1, 1))
+    if either and memory_format == torch.preserve_format and maps.is_contiguous():
+        # Marked as channels_last they would let a convolution return maps of which `view` fails.
+        return mixed.reshape(-1).view(maps.shape)
+    return mixed
+
+
+def _sum_dtype(maps: Tensor) -> torch.dtype:
+    """In which numbers sums of `maps` are made: weights of half precision would not sum to 1."""
+    half = maps.is_floating_point() and maps.dtype.itemsize < 4
+    return torch.float32 if half else maps.dtype
 
 
 def check_maps(maps: Tensor, draw: Draw, what: str = "the tensor") -> None:
@@ -117,19 +133,22 @@ def _weighted_gather(maps: Tensor, weights: Tensor, index: Tensor) -> Tensor:
         )[0]
     else:
         column = weights.unsqueeze(-1)
-        mixed = rows.index_select(0, index[0]).mul_(column[0])
+        mixed = rows.index_select(0, index[0]).to(weights.dtype).mul_(column[0])
         for branch in range(1, len(index)):
-            mixed.addcmul_(rows.index_select(0, index[branch]), column[branch])
+            mixed.addcmul_(rows.index_select(0, index[branch]).to(weights.dtype), column[branch])
+        mixed = mixed.to(maps.dtype)
     mixed = mixed.reshape(ordered.shape)
     return mixed.permute(0, 3, 1, 2) if channels_last else mixed
 
 
 def mix_branches(branches: Sequence[Tensor], weights: Tensor) -> Tensor:
-    """Mixed maps of K literal branches [B, ...] with `weights` [K, B] or [K, 1]: sum_b w_b h_b."""
-    column = weights.to(branches[0].dtype).reshape(
+    """Mixed maps of K literal branches [B, ...] with `weights` [K, B] or [K, 1]: sum_b w_b h_b.
+
+    Half precision is added up in float32 and rounded once."""
+    column = weights.to(_sum_dtype(branches[0])).reshape(
         len(branches), -1, *[1] * (branches[0].dim() - 1)
     )
     mixed = branches[0] * column[0]
     for maps, weight in zip(branches[1:], column[1:], strict=True):
         mixed = mixed + maps * weight
-    return mixed
+    return mixed.to(branches[0].dtype)

@@ -1,7 +1,7 @@
 """Where to mix: a layer by its name, also in wrapped networks, and the tensor among what it returns."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -62,42 +62,58 @@ def names(network: nn.Module) -> list[str]:
 
 
 def replace_tensor(content: Any, transform: Callable[[Tensor], Tensor], what: str) -> Any:
-    """`content` (tuples, lists and dicts of anything) with its one floating-point tensor transformed.
+    """`content` (tuples, lists and mappings of anything) with its one floating-point tensor transformed.
 
-    Containers are made anew. Raises `TypeError`, calling it `what`, where there is none or several.
+    Containers are made anew. Raises `TypeError`, calling it `what`, where there is none or several, or
+    where a container cannot be made of its parts.
     """
     if isinstance(content, Tensor):
         return transform(content)
-    found = _tensors(content)
-    floating = [each for each in found if each.is_floating_point() or each.is_complex()]
+    floating = mixable_tensors(content)
     if len(floating) != 1:
+        found = _tensors(content)
         shapes = ", ".join(f"{list(each.shape)} of {each.dtype}" for each in found) or "no tensor"
         raise TypeError(
             f"hiddenmix: {what} is a {type(content).__name__} with {shapes}: not one floating-point "
             "tensor, so that what to mix is not clear; choose another layer"
         )
-    return _replaced(content, floating[0], transform(floating[0]))
+    return _replaced(content, floating[0], transform(floating[0]), what)
+
+
+def mixable_tensors(content: Any) -> list[Tensor]:
+    """The tensors that can be mixed, floating-point and complex ones, in what a network or a layer
+    returns: a tensor, or tuples, lists and mappings of anything."""
+    return [each for each in _tensors(content) if each.is_floating_point() or each.is_complex()]
 
 
 def _tensors(content: Any) -> list[Tensor]:
     if isinstance(content, Tensor):
         return [content]
-    if isinstance(content, dict):
+    if isinstance(content, Mapping):
         content = list(content.values())
     if isinstance(content, (tuple, list)):
         return [tensor for each in content for tensor in _tensors(each)]
     return []
 
 
-def _replaced(content: Any, old: Tensor, new: Tensor) -> Any:
+def _replaced(content: Any, old: Tensor, new: Tensor, what: str) -> Any:
     if content is old:
         return new
     if isinstance(content, dict):
         made = copy.copy(content)
         for key, each in content.items():
-            made[key] = _replaced(each, old, new)
+            made[key] = _replaced(each, old, new, what)
         return made
+    if isinstance(content, Mapping):
+        items = {key: _replaced(each, old, new, what) for key, each in content.items()}
+        try:
+            return type(content)(items)  # type: ignore[call-arg]  # as most mappings are made
+        except Exception as error:
+            raise TypeError(
+                f"hiddenmix: {what} is a {type(content).__name__}, which cannot be made anew with the "
+                "mixed tensor; choose another layer"
+            ) from error
     if isinstance(content, (tuple, list)):
-        parts = [_replaced(each, old, new) for each in content]
+        parts = [_replaced(each, old, new, what) for each in content]
         return content._make(parts) if hasattr(content, "_make") else type(content)(parts)
     return content

@@ -62,15 +62,15 @@ def mixed_pictures(network: nn.Module, data: Data, config: Config) -> Pictures:
     if layer != "input":
         maps = feature_maps(network, layer, normalise(images, data.mean, data.std))
         if maps is not None and maps.dim() == 4:
-            pictures.append(_maps(_mixed(maps, draw)[0], config))
+            pictures.append(_maps(_mixed(maps, draw, images)[0], config))
     return pictures
 
 
-def _mixed(maps: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-    """`maps` mixed by the draw's operation, and the weights of their targets."""
+def _mixed(maps: Tensor, draw: Draw, images: Tensor) -> tuple[Tensor, Tensor]:
+    """`maps` of `images` mixed by the draw's operation, and the weights of their targets."""
     if draw.centres is None:
         return mixing.mix(maps, draw), draw.weights
-    mixed, seen = mixing.cutmix(maps, draw)
+    mixed, seen = mixing.cutmix(maps, draw, (images.shape[2], images.shape[3]))
     return mixed, seen.weights
 
 
@@ -80,7 +80,9 @@ def feature_maps(network: nn.Module, layer: str, inputs: Tensor) -> Tensor | Non
     found: list[Tensor] = []
     hook = network.get_submodule(layer).register_forward_hook(
         # A copy, for the next module may write in place.
-        lambda module, args, output: found.append(output.clone())
+        lambda module, args, output: found.extend(
+            each.clone() for each in mixing.mixable_tensors(output)
+        )
     )
     training = network.training
     try:
@@ -89,7 +91,7 @@ def feature_maps(network: nn.Module, layer: str, inputs: Tensor) -> Tensor | Non
     finally:
         hook.remove()
         network.train(training)
-    return found[0].contiguous() if found else None
+    return found[0] if found else None
 
 
 def _title(config: Config) -> str:
@@ -102,7 +104,7 @@ def _title(config: Config) -> str:
 def _images(pixels: Tensor, draw: Draw, config: Config) -> Picture:
     """`pixels` [n, C, H, W], branch by branch, and their mixture."""
     branches, count = draw.index.shape
-    mixed, shown = _mixed(pixels, draw)
+    mixed, shown = _mixed(pixels, draw, pixels)
     cut = draw.centres is not None
     rows = []
     for row, weights in enumerate(shown.tolist(), 1):

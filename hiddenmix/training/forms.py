@@ -21,9 +21,15 @@ class Form:
     """The form and the reason for it, in one line."""
 
 
-def choose_form(config: Config, device: torch.device) -> Form:
-    """What `compile` comes to on `device`; the layout is channels_last, the precision the user's."""
-    layout = f"channels_last, {config.precision}"
+def choose_form(
+    config: Config,
+    device: torch.device,
+    memory_format: torch.memory_format = torch.channels_last,
+) -> Form:
+    """What `compile` comes to on `device`; the layout is the network's, the precision the user's."""
+    fast = memory_format == torch.channels_last
+    name = "channels_last" if fast else "contiguous as the network does not run in channels_last"
+    layout = f"{name}, {config.precision}"
     cuda = device.type == "cuda"
     if config.compile is True:
         graphs = ", recorded as CUDA graphs" if cuda else ""
@@ -37,5 +43,7 @@ def choose_form(config: Config, device: torch.device) -> Form:
         reason = f"neither recorded nor compiled, which is not measured on {device.type}"
         return Form(False, False, f"form: eager, {layout}: {reason}")
     # docs/performance.md: not faster than eager channels_last, and 25 s to compile a network.
-    reason = "compile does not pay on the CPU, where channels_last alone is as fast"
+    reason = "compile does not pay on the CPU"
+    if fast:
+        reason += ", where channels_last alone is as fast"
     return Form(False, False, f"form: eager, {layout}: {reason}")

@@ -59,7 +59,7 @@ class NonFiniteLossError(RuntimeError):
 class Training:
     """One network's training, from any step on.
 
-    `network` is moved to `device` in channels_last layout and trained in place. `images` uint8
+    `network` is moved to `device` in the layout `memory_format` and trained in place. `images` uint8
     [N, C, H, W] and `labels` int64 [N] lie on `device`; `mean` and `std` [C] normalise pixels in [0, 1].
     """
 
@@ -73,12 +73,16 @@ class Training:
         config: Config,
         device: torch.device,
         *,
+        memory_format: torch.memory_format = torch.channels_last,
         say: Callable[[str], None] = lambda text: None,
         recorder: Recorder | None = None,
     ) -> None:
         """`say` is told what a user should know; `recorder` stands in for CUDA graphs (tests)."""
-        form = choose_form(config, device)
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        form = choose_form(config, device, memory_format)
+        self.network = network.to(device, memory_format=memory_format)  # type: ignore[call-overload]
+        self._memory_format = memory_format
+        fast = memory_format == torch.channels_last
+        self._mixed_format = memory_format if fast else torch.preserve_format
         self._compiled: Callable[[Tensor], Tensor] = self.network
         if form.compiled:
             # torch does not guard on hooks: without this, a network of the same code would run the
@@ -86,6 +90,7 @@ class Training:
             torch.compiler.reset()
             self._compiled = torch.compile(self.network)
         self._images, self._labels = images, labels
+        self._image = images.shape[2], images.shape[3]
         self._mean, self._std = mean, std
         self._config, self._device = config, device
         self._bounds = batch_bounds(len(images), config.batch_size)
@@ -199,7 +204,7 @@ class Training:
         if augmentation is not None:
             images = augment(images, augmentation)
         # channels_last is the layout of the fast convolutions on the CPU and on tensor cores.
-        floats = normalise(images, self._mean, self._std, torch.channels_last)
+        floats = normalise(images, self._mean, self._std, self._memory_format)
         return floats, self._labels.index_select(0, batch.order[row])
 
     def _loss(self, batch: BatchDraws, layer: str) -> Tensor:
@@ -214,8 +219,8 @@ class Training:
 
             def mixed(maps: Tensor) -> Tensor:
                 if centres is None:
-                    return mixing.mix(maps, draw)
-                pasted, seen = mixing.cutmix(maps, draw)
+                    return mixing.mix(maps, draw, self._mixed_format)
+                pasted, seen = mixing.cutmix(maps, draw, self._image)
                 areas.append(seen.weights)
                 return pasted
 
@@ -233,7 +238,8 @@ class Training:
             def added(maps: Tensor) -> Tensor:
                 if centres is None:
                     return mixing.mix_branches([maps, *others], weights)
-                pasted, seen = mixing.cut_branches([maps, *others], weights, centres)
+                axes = mixing.position_axes(maps, self._image)
+                pasted, seen = mixing.cut_branches([maps, *others], weights, centres, axes)
                 areas.append(seen)
                 return pasted
 

@@ -136,9 +136,15 @@ def copying(bench: Bench, layer: str) -> Steps:
     """The trainer, siamese, with a copy of the map in the place of its mixture."""
     train = trainer(bench, layer=layer)
 
+    def copied(
+        maps: Tensor, draw: mixing.Draw, memory_format: torch.memory_format = torch.preserve_format
+    ) -> Tensor:
+        copy: Tensor = _Copy.apply(maps)
+        return copy
+
     def steps(count: int) -> None:
         mix = mixing.mix
-        mixing.mix = lambda maps, draw: _Copy.apply(maps)
+        mixing.mix = copied
         try:
             train(count)
         finally:

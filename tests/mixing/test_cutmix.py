@@ -137,3 +137,59 @@ def test_what_fits_together_is_checked() -> None:
     with pytest.raises(ValueError, match=r"operation=paste; expected .* mixup or cutmix"):
         hiddenmix.draw(0, 4, operation="paste")
     assert mixing.OPERATIONS == ("mixup", "cutmix")
+
+
+OBLONG = (32, 64)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((32, 32, 64), (2, 3)),  # as many channels as rows
+        ((5, 28, 60), (2, 3)),  # a convolution without padding
+        ((14, 28, 60), (2, 3)),
+        ((16, 32, 64), (2, 3)),  # the image's own resolution
+        ((32, 1, 1), (2, 3)),
+        ((8, 16, 48), (1, 2)),  # as in Swin transformers
+        ((2, 4, 96), (1, 2)),
+        ((3, 7, 96), (1, 2)),  # rounded
+    ],
+)
+def test_of_oblong_images_rows_and_columns_have_the_proportions(
+    shape: tuple[int, int, int], axes: tuple[int, int]
+) -> None:
+    places = torch.arange(5)
+    draw = hiddenmix.Draw(drawn(5).weights, torch.stack([places, places.roll(1)]), drawn(5).centres)
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(5, *shape, generator=generator)
+    if axes == (2, 3):
+        maps = maps.contiguous(memory_format=torch.channels_last)
+    mixed, seen = hiddenmix.cutmix(maps, draw, OBLONG)
+    positions = maps.movedim(axes, (1, 2)).flatten(3)
+    took = (mixed.movedim(axes, (1, 2)).flatten(3) == positions[draw.index[1]]).all(-1)
+    stayed = (mixed.movedim(axes, (1, 2)).flatten(3) == positions).all(-1)
+    assert (took | stayed).all()  # a position has all of its channels from one image
+    torch.testing.assert_close(seen.weights[1], took.double().mean((1, 2)).float())
+
+
+def test_maps_that_may_have_their_channels_first_or_last_are_refused() -> None:
+    maps = torch.zeros(5, 8, 16, 32)
+    with pytest.raises(ValueError, match=r"\[5, 8, 16, 32\] of images of 32x64 may have"):
+        hiddenmix.cutmix(maps, drawn(5), OBLONG)
+    # Where a convolution wrote them in channels_last layout, they come first.
+    written = maps.contiguous(memory_format=torch.channels_last)
+    hiddenmix.cutmix(written, drawn(5), OBLONG)
+    hiddenmix.cutmix(maps, drawn(5))
+
+
+def test_a_block_takes_the_proportions_of_the_networks_images() -> None:
+    network, draw = nn.Sequential(nn.Conv2d(1, 32, 1), nn.Identity()), drawn(5)
+    images = torch.randn(5, 1, *OBLONG)
+    with hiddenmix.mixing_at(network, "0", draw):
+        mixed = network(images)
+    expected, areas = hiddenmix.cutmix(network(images), draw, OBLONG)
+    assert torch.equal(mixed, expected)
+    targets = hiddenmix.mixed_targets(torch.arange(5), 5, draw)
+    torch.testing.assert_close(targets, hiddenmix.mixed_targets(torch.arange(5), 5, areas))
+    guessed, _ = hiddenmix.cutmix(network(images), draw)
+    assert not torch.equal(mixed, guessed)

@@ -171,3 +171,22 @@ def test_other_options_are_refused() -> None:
             drawn("batch"),
             reduction="max",
         )
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+def test_what_stands_in_for_an_ignored_label_may_be_impossible(weighed: bool) -> None:
+    """Class 0 is masked by logits of minus infinity; an ignored label must not meet it."""
+    draw, logits = drawn("sample", batch=4), random(4, CLASSES)
+    logits[:, 0] = -torch.inf
+    logits.requires_grad_()
+    labels = torch.tensor([1, -100, 2, 3])
+    weight = torch.tensor([torch.inf, 1.0, 2.0, 0.5], dtype=torch.float64) if weighed else None
+    loss = hiddenmix.mixed_cross_entropy(logits, labels, draw, weight=weight)
+    each = literal(
+        lambda x, y: F.cross_entropy(x, y, weight, reduction="none"), logits, labels, draw
+    )
+    kept = 3 if weight is None else 3.5
+    torch.testing.assert_close(loss, each.sum() / kept)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()

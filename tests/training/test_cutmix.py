@@ -12,6 +12,7 @@ from hiddenmix import mixing
 from hiddenmix.networks.building import build
 from hiddenmix.randomness import default_generators
 from hiddenmix.training.epoch_draws import draw_epoch
+from hiddenmix.training.loop import Training
 from tests.support.small_training import CPU, epochs, images_and_labels, small, training
 
 
@@ -103,4 +104,27 @@ def test_cutmix_sees_the_weights_partners_and_layers_of_mixup(lam: str, layer: A
     assert part.centres is not None
     column = slice(16, 32) if lam == "sample" else slice(1, 2)
     assert torch.equal(part.centres, ours.centres[..., column])
-    assert mixing.cut_branches([torch.zeros(16, 1, 8, 8)] * 3, part.weights, part.centres)  # type: ignore[arg-type]
+    maps = torch.zeros(16, 1, 8, 8)
+    axes = mixing.position_axes(maps)
+    assert mixing.cut_branches([maps] * 3, part.weights, part.centres, axes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("partners", ["permutation", "independent"])
+def test_boxes_lie_over_the_rows_and_columns_of_oblong_images(partners: str) -> None:
+    """Of 8x16 images, the maps [B, 8, 8, 16] look as if their channels came last."""
+    config = small(layer="0", operation="cutmix", partners=partners, epochs=1)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (32, 1, 8, 16), dtype=torch.uint8, generator=generator)
+    network = nn.Sequential(nn.Conv2d(1, 8, 1), nn.Identity(), nn.Flatten(), nn.Linear(1024, 3))
+    seen: list[Tensor] = []
+    network[1].register_forward_pre_hook(lambda module, args: seen.append(args[0].detach()))
+    labels, mean = torch.arange(32) % 3, torch.tensor([0.5])
+    run = Training(network, images, labels, mean, mean, config, CPU).run()
+    kernel = network.get_parameter("0.weight").detach().clone().reshape(8)
+    shift = network.get_parameter("0.bias").detach().clone()
+    next(run)
+    # The first channel tells a position's pixel, and that pixel all other channels.
+    pixel = (seen[0][:, :1] - shift[0]) / kernel[0]
+    expected = pixel * kernel[:, None, None] + shift[:, None, None]
+    torch.testing.assert_close(seen[0], expected, atol=1e-4, rtol=1e-4)
+    run.close()  # type: ignore[attr-defined]
