@@ -5,6 +5,7 @@ from hiddenmix.networks.layers import (
     bypassed,
     check_layers,
     layers_of,
+    layout_of,
     survey_of,
     weights_text,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "check_layers",
     "has_small_stem",
     "layers_of",
+    "layout_of",
     "listed",
     "mixable_layers",
     "reasons",

@@ -5,6 +5,8 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from hiddenmix.networks.whole_precision import is_half
+
 _TINY = 0.05
 """Share of its natural size below which a parameter counts as initialised to (almost) zero."""
 
@@ -25,10 +27,10 @@ def make_typical(network: nn.Module) -> None:
 
     Parameters that start at zero, or far below their natural size (heads, layer scales, the last
     BatchNorm of a residual branch, gates), become random ones of that size: a branch that is switched
-    off would make a layer look affine. Half precision becomes float32.
+    off would make a layer look affine. Half precision becomes float32; what the network's own forward
+    casts to it is up to `WholePrecision`.
     """
-    if any(each.dtype in (torch.float16, torch.bfloat16) for each in network.parameters()):
-        network.float()
+    network._apply(lambda value: value.float() if is_half(value.dtype) else value)
     generator = torch.Generator().manual_seed(0)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(parameter.is_floating_point())

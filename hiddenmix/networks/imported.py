@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from hiddenmix.config import ConfigError, ImportConfig, UserError, source_digest
+from hiddenmix.networks.lazy_modules import initialise
 from hiddenmix.terminal import clean
 
 
@@ -39,6 +40,8 @@ def imported_network(config: ImportConfig, shape: tuple[int, int, int], classes:
             f"model.target={config.target} made a {type(network).__name__}\n"
             "  allowed: what makes a torch.nn.Module"
         )
+    size = "x".join(map(str, shape))
+    _told(config, f"running it on {size} images", lambda: initialise(network, shape))
     return network
 
 
@@ -58,6 +61,8 @@ def _told(config: ImportConfig, what: str, act: Callable[[], Any]) -> Any:
     """What `act` returns; where the user's code fails, its error in two lines, with the place."""
     try:
         return act()
+    except UserError:
+        raise
     except Exception as error:
         *_, last = traceback.extract_tb(error.__traceback__)
         place = f"{Path(last.filename).name}:{last.lineno}"

@@ -8,7 +8,8 @@ from torch import nn
 
 from hiddenmix.config import ConfigError, ImportConfig, ModelConfig, UserError
 from hiddenmix.networks.building import bare, build
-from hiddenmix.networks.passes import NOTHING
+from hiddenmix.networks.copying import copy_of
+from hiddenmix.networks.passes import BATCH, NOTHING
 from hiddenmix.networks.stages import stages
 from hiddenmix.networks.survey import Layer, Survey, shares_left, survey
 from hiddenmix.networks.weights import take_weights
@@ -19,6 +20,10 @@ from hiddenmix.terminal import clean
 _Key = tuple[str, tuple[int, int, int], int]
 _FOUND: dict[_Key, Survey] = {}
 _LEFT: dict[tuple[_Key, str], float] = {}
+_LAYOUT: dict[_Key, torch.memory_format] = {}
+
+_LAYOUTS = (torch.channels_last, torch.contiguous_format)
+"""The faster one first."""
 
 
 def check_layers(names: list[str], available: list[Layer]) -> list[Layer]:
@@ -38,7 +43,10 @@ def check_layers(names: list[str], available: list[Layer]) -> list[Layer]:
 
 
 def layers_of(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> list[Layer]:
-    """`mixable_layers` of the network that `build` makes, looked for once in a process.
+    """The layers that can be mixed of the network that `build` makes, looked for once in a process.
+
+    As in `mixable_layers`, but as training runs it, which calls `network.train()`: a module that the
+    network's code put in evaluation mode stays there only where its own `train` puts it back.
 
     Raises `UserError` where it cannot be built for images of `shape` (C, H, W), needs more memory than
     this machine has, or does not return logits [B, classes].
@@ -81,6 +89,34 @@ def bypassed(
     return {name: _LEFT[key, name] for name in past if _LEFT[key, name] >= NOTHING}
 
 
+def layout_of(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> torch.memory_format:
+    """The layout in which the network that `build` makes is trained and evaluated, looked for once in
+    a process: channels_last, or contiguous where it runs in that alone, as with `view` behind a
+    convolution."""
+    key = repr(model), shape, classes
+    if key not in _LAYOUT:
+        network = _made(model, shape, classes)
+        fits = (each for each in _LAYOUTS if _runs(copy_of(network), shape, each))
+        # One that runs in neither says why where it is surveyed or trained.
+        _LAYOUT[key] = next(fits, _LAYOUTS[0])
+    return _LAYOUT[key]
+
+
+def _runs(network: nn.Module, shape: tuple[int, int, int], layout: torch.memory_format) -> bool:
+    """Whether `network` runs with images and weights in `layout`, in training mode and then in
+    evaluation mode, where the images are contiguous ones. Changes it."""
+    images = torch.randn(BATCH, *shape, generator=torch.Generator().manual_seed(0))
+    try:
+        network.to(memory_format=layout)
+        with torch.no_grad(), default_generators(0, "dropout"):
+            network(images.contiguous(memory_format=layout))
+            network.eval()
+            network(images)
+    except Exception:  # whatever a network does
+        return False
+    return True
+
+
 def weights_text(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> str | None:
     """What `model.weights` has for the network, in words; None without."""
     if model.weights is None:
@@ -111,9 +147,12 @@ def _check_memory(model: ModelConfig, shape: tuple[int, int, int], classes: int)
 
 
 def _made(model: ModelConfig, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """As a training starts with it: built, and put in training mode."""
     try:
         with default_generators(0, "init"):
-            return build(model, shape, classes)
+            network = build(model, shape, classes)
+            network.train()
+            return network
     except (AssertionError, RuntimeError, ValueError) as error:
         size = "x".join(map(str, shape))
         raise UserError(

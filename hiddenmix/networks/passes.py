@@ -1,15 +1,17 @@
 """Forward passes that look at every layer of a network: as it trains, and image by image."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from hiddenmix.mixing import replace_tensor
+from hiddenmix.mixing import mixable_tensors, replace_tensor
+from hiddenmix.networks.buffers import Buffers
 from hiddenmix.networks.graph import Node, Place, places
 from hiddenmix.networks.projections import Watch
+from hiddenmix.networks.whole_precision import WholePrecision
 from hiddenmix.randomness import default_generators
 
 BATCH = 4
@@ -67,9 +69,6 @@ class Trained:
     output: tuple[tuple[int, ...] | None, str] = (None, "nothing")
     """Shape of what the network returns without the batch dimension, if it is one map, and in words."""
 
-    exposed: set[int] = field(default_factory=set)
-    """Channels of the convolutions whose gradient may be wrong, as `Watch` says."""
-
     places: dict[str, Place] | None = None
     """Where the map stands in the graph; None where autograd's has no way from image to output."""
 
@@ -82,9 +81,18 @@ def settle_statistics(network: nn.Module) -> None:
             module.momentum = 1.0
 
 
+def first_pass(network: nn.Module, images: Tensor) -> tuple[set[int], bool]:
+    """Runs `network` on `images` in the mode that it is in, so that it settles what it initialises by
+    data; returns the channels of convolutions that `Watch` notes, and whether the network casts to half
+    precision, so that the passes to come need `WholePrecision`."""
+    with WholePrecision() as whole, Watch() as watch, torch.no_grad(), _same_dropout(images):
+        network(images)
+    return watch.exposed, whole.used
+
+
 def train_passes(network: nn.Module, images: Tensor) -> Trained:
     """Runs `network` in the mode that it is in, on `images` [4, C, H, W], their partners and the mixed
-    images, with the same dropout in each.
+    images, with the same dropout and buffers in each.
 
     Needs a gradient in every parameter. BatchNorm has the statistics of `images` afterwards.
     """
@@ -92,10 +100,11 @@ def train_passes(network: nn.Module, images: Tensor) -> Trained:
     mixed = _SHARE * images + (1 - _SHARE) * partners
     found = Trained()
     seen: list[dict[str, Tensor]] = []
-    with Watch() as watch:
-        _no_gradient_pass(network, mixed, seen)
-    found.exposed = watch.exposed
-    _no_gradient_pass(network, partners, seen)
+    # Such as spectral_norm's, with which it goes on from pass to pass.
+    buffers = Buffers(network)
+    for batch in (mixed, partners):
+        _no_gradient_pass(network, batch, seen)
+        buffers.restore()
     seen.append({})
     # Nodes, not maps: what overwrites a map in place gives it another node.
     nodes: dict[str, Node] = {}
@@ -112,11 +121,16 @@ def train_passes(network: nn.Module, images: Tensor) -> Trained:
                 return None
             # A node of its own in the graph, also where a module returns what it was given.
             own = maps.clone()
+            try:
+                changed = replace_tensor(output, lambda _: own, name)
+            except TypeError:
+                found.unfit[name] = f"returns {type(output).__name__}, which cannot be made anew"
+                return None
             if own.grad_fn is not None:
                 nodes[name] = own.grad_fn
             found.shapes[name] = tuple(own.shape[1:])
             seen[2][name] = _part(own)
-            return replace_tensor(output, lambda _: own, name)
+            return changed
 
         return heard
 
@@ -127,7 +141,7 @@ def train_passes(network: nn.Module, images: Tensor) -> Trained:
         mixed_map, partner, own_map = (each[name] for each in seen)
         found.affine[name] = _is_affine(own_map, partner, mixed_map)
     found.output = _described(output)
-    found.places = places(source, tensors(output), nodes, network)
+    found.places = places(source, mixable_tensors(output), nodes, network)
     return found
 
 
@@ -151,9 +165,9 @@ def _keep(seen: dict[str, Tensor]) -> Callable[[str], Listener]:
 
 def _maps(output: object, batch: int) -> Tensor | str:
     """The tensor that would be mixed of what a layer returns, or why there is none."""
-    if isinstance(output, Tensor) and not output.is_floating_point():
+    found = mixable_tensors(output)
+    if isinstance(output, Tensor) and not found:
         return f"returns {str(output.dtype).removeprefix('torch.')}"
-    found = tensors(output)
     if len(found) != 1:
         return f"returns {type(output).__name__}, not one tensor"
     if found[0].dim() == 0 or len(found[0]) != batch:
@@ -171,10 +185,15 @@ def _described(output: object) -> tuple[tuple[int, ...] | None, str]:
 
 def _part(value: Tensor) -> Tensor:
     """[B, at most some ten thousand] of a map: enough to see whether it is affine."""
-    flat = value.detach().flatten(1)
+    flat = _numbers(value.detach())
     # An odd step meets every channel, whatever the layout.
     step = max(1, flat.shape[1] // _LOOKED_AT) | 1
     return flat[:, ::step].to(torch.float64, copy=True)
+
+
+def _numbers(value: Tensor) -> Tensor:
+    """[B, all real numbers of it]."""
+    return (torch.view_as_real(value) if value.is_complex() else value).flatten(1)
 
 
 def _is_affine(first: Tensor, second: Tensor, mixed: Tensor) -> bool:
@@ -184,16 +203,6 @@ def _is_affine(first: Tensor, second: Tensor, mixed: Tensor) -> bool:
 
 def _same_dropout(batch: Tensor) -> AbstractContextManager[None]:
     return default_generators(0, "dropout", batch.device)
-
-
-def tensors(output: object) -> list[Tensor]:
-    """The floating point tensors in what a network or a layer returns."""
-    if isinstance(output, Tensor):
-        return [output] if output.is_floating_point() else []
-    inside = list(output.values()) if isinstance(output, Mapping) else output
-    if isinstance(inside, (list, tuple)):
-        return [each for part in inside for each in tensors(part)]
-    return []
 
 
 @dataclass
@@ -316,7 +325,9 @@ def shares_pass(network: nn.Module, images: Tensor, mixed: Sequence[str]) -> dic
 def _rows(output: object, batch: int) -> Tensor:
     """[batch, all numbers of it] of what a network returns, as float64."""
     parts = [
-        each.flatten(1).double() for each in tensors(output) if each.dim() and len(each) == batch
+        _numbers(each).double()
+        for each in mixable_tensors(output)
+        if each.dim() and len(each) == batch
     ]
     if not parts:
         raise ValueError("the network returns nothing whose first dimension is the batch")

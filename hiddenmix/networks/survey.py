@@ -1,6 +1,7 @@
 """Which layers of a network can be mixed, and what mixing each of them comes to."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,16 +10,19 @@ from torch import Tensor, nn
 from hiddenmix.config import UserError
 from hiddenmix.networks.copying import make_typical
 from hiddenmix.networks.graph import Place
+from hiddenmix.networks.lazy_modules import initialise
 from hiddenmix.networks.passes import (
     BATCH,
     NOTHING,
     Evaluated,
     Trained,
     evaluation_pass,
+    first_pass,
     settle_statistics,
     shares_pass,
     train_passes,
 )
+from hiddenmix.networks.whole_precision import WholePrecision
 from hiddenmix.terminal import clean
 
 _LAYERS_A_PASS = 16
@@ -97,19 +101,19 @@ def survey(network: nn.Module, shape: tuple[int, int, int], *, left: bool = Fals
     `left` also measures what each bypassed layer leaves. Raises `UserError` where the network refuses
     the shape.
     """
-    images = _prepare(network, shape)
-    modes = [(module, module.training) for module in network.modules()]
-    try:
-        trained = train_passes(network, images)
-        layers = _layers(network, images, trained)
-        if left:
-            for module, mode in modes:
-                module.training = mode
-            rest = [layer.name for layer in layers if layer.left is None]
-            found = _shares(network, images, rest)
-            layers = [_measured(each, found) for each in layers]
-    except Exception as error:
-        raise _refusal(shape, error) from error
+    with _refusing(shape):
+        images = _prepare(network, shape)
+        exposed, halves = first_pass(network, images)
+        with WholePrecision() if halves else nullcontext():
+            modes = [(module, module.training) for module in network.modules()]
+            trained = train_passes(network, images)
+            layers = _layers(network, images, trained)
+            if left:
+                for module, mode in modes:
+                    module.training = mode
+                rest = [layer.name for layer in layers if layer.left is None]
+                found = _shares(network, images, rest)
+                layers = [_measured(each, found) for each in layers]
     names = {layer.name for layer in layers}
     refused = {
         name: trained.unfit.get(name) or _unlisted(trained.runs.get(name, 0))
@@ -117,7 +121,7 @@ def survey(network: nn.Module, shape: tuple[int, int, int], *, left: bool = Fals
         if name and name not in names
     }
     start = Layer("input", shape, False, left=0.0)
-    return Survey([start, *layers], refused, *trained.output, trained.exposed)
+    return Survey([start, *layers], refused, *trained.output, exposed)
 
 
 def _measured(layer: Layer, left: Mapping[str, float]) -> Layer:
@@ -136,14 +140,12 @@ def shares_left(
     network: nn.Module, shape: tuple[int, int, int], names: Sequence[str]
 ) -> dict[str, float]:
     """`Layer.left` of the layers `names`. Changes `network`."""
-    images = _prepare(network, shape)
-    try:
-        return _shares(network, images, names)
-    except Exception as error:
-        raise _refusal(shape, error) from error
+    with _refusing(shape), WholePrecision():
+        return _shares(network, _prepare(network, shape), names)
 
 
 def _prepare(network: nn.Module, shape: tuple[int, int, int]) -> Tensor:
+    initialise(network, shape)
     make_typical(network)
     if not network.training:
         network.train()
@@ -157,15 +159,21 @@ def _images(network: nn.Module, number: int, shape: Sequence[int], seed: int) ->
     return images.to(own[0].device, own[0].dtype) if own else images
 
 
-def _refusal(shape: tuple[int, int, int], error: Exception) -> UserError:
-    size = "x".join(map(str, shape))
-    first = str(error).splitlines()[0] if str(error) else ""
-    kind = (
-        ""
-        if isinstance(error, (RuntimeError, ValueError, AssertionError))
-        else f"{type(error).__name__}: "
-    )
-    return UserError(f"the network does not accept {size} images\n  {kind}{clean(first, 500)}")
+@contextmanager
+def _refusing(shape: tuple[int, int, int]) -> Iterator[None]:
+    """Raises what goes wrong within the block as a `UserError` that names the images' size."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        size = "x".join(map(str, shape))
+        first = str(error).splitlines()[0] if str(error) else ""
+        plain = isinstance(error, (RuntimeError, ValueError, AssertionError))
+        kind = "" if plain else f"{type(error).__name__}: "
+        raise UserError(
+            f"the network does not accept {size} images\n  {kind}{clean(first, 500)}"
+        ) from error
 
 
 def _layers(network: nn.Module, images: Tensor, trained: Trained) -> list[Layer]:

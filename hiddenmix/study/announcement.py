@@ -1,6 +1,6 @@
 """What a training command says before it trains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from hiddenmix.study.devices import device_name
 from hiddenmix.study.planning import Plan
 from hiddenmix.study.store import Cell
 from hiddenmix.terminal import Display, leaks_text
-from hiddenmix.training import choose_form
 
 
 def announce(
@@ -34,9 +33,10 @@ def announce(
     device: torch.device,
     workers: int,
     data: Sequence[tuple[Whole, str, int]],
+    forms: Iterable[str],
 ) -> None:
-    """Say what will be trained, where, by how many `workers`, and on which `data`, each with its
-    title and the number of images that are trained on."""
+    """Say what will be trained, where, by how many `workers`, in which `forms`, and on which `data`,
+    each with its title and the number of images that are trained on."""
     results = [found for cell in cells if (found := cell.result()) is not None]
     there = len(results)
     display.say(
@@ -64,7 +64,7 @@ def announce(
             f"warning: networks already there were trained on {', '.join(sorted(others))}, which "
             "rounds differently: the same setting and seed would not give the same network here"
         )
-    for line in dict.fromkeys(choose_form(cell.config, device).text for cell in cells):
+    for line in dict.fromkeys(forms):
         display.say(line)
 
 

@@ -75,9 +75,10 @@ def _start(cell: Cell, data: Data, run: Run) -> tuple[Training, dict[str, Any], 
     and pictures of the mixing in the untrained network."""
 
     def fresh() -> Training:
+        model = cell.config.model
         shape: tuple[int, int, int] = tuple(data.train.images.shape[1:])  # type: ignore[assignment]
         with randomness.default_generators(cell.config.seed, "init"):
-            network = networks.build(cell.config.model, shape, len(data.classes))
+            network = networks.build(model, shape, len(data.classes))
         images, labels = data.train.images, data.train.labels
         return Training(
             network,
@@ -87,6 +88,7 @@ def _start(cell: Cell, data: Data, run: Run) -> tuple[Training, dict[str, Any], 
             data.std,
             cell.config,
             run.device,
+            memory_format=networks.layout_of(model, shape, len(data.classes)),
             say=run.display.say,
         )
 

@@ -86,6 +86,7 @@ def measure_distances(
                 rows.setdefault(name.rpartition("/")[0], {})[f"{prefix}{middle}distance"] = value
 
     network = stored_network(cell.folder, config, dict(result), shape, len(data.classes)).to(device)
+    network.train()  # as training does: which BatchNorm normalises by the batch is the network's matter
     add(network, "")
     if is_plain(config):
         for name, value in evaluation.label_consistency(network, *given, layers=names):
@@ -114,6 +115,7 @@ def _initial(config: Config, data: Data, device: torch.device) -> nn.Module:
     shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
     with randomness.default_generators(config.seed, "init"):
         network = networks.build(config.model, shape, len(data.classes)).to(device)
+    network.train()
     train = data.train
     chosen = subset(train.labels, _SETTLING)
     pictures = train.images if chosen is None else train.images[chosen]

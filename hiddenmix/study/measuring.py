@@ -279,7 +279,8 @@ def add_evaluation(
     check_data(cell, data)
     shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
     network = stored_network(cell.folder, cell.config, result, shape, len(data.classes))
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layout = networks.layout_of(cell.config.model, shape, len(data.classes))
+    network = network.to(device, memory_format=layout)  # type: ignore[call-overload]
     which, config = "full" if set(lacks) - {"clean"} else "clean", cell.config
     if which == "full" and config.evaluation != "full":
         # Nothing new is asked for: what is there is measured again, on the same images.

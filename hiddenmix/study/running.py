@@ -11,7 +11,9 @@ import torch
 from rich.console import Console
 
 from hiddenmix import data as data_room
+from hiddenmix import networks
 from hiddenmix.config import Config, ConfigError, UserError, counted, layers
+from hiddenmix.data import Whole
 from hiddenmix.study.announcement import announce, warn_of_layers
 from hiddenmix.study.cells import data_title
 from hiddenmix.study.command import Run
@@ -27,6 +29,7 @@ from hiddenmix.study.worker import Job
 from hiddenmix.study.workers import Here, Team, Workers, how_many
 from hiddenmix.system import Interrupts
 from hiddenmix.terminal import Display, make_console
+from hiddenmix.training import choose_form
 
 WAIT_SECONDS = 1.0
 """Between two looks at a cell that another process trains."""
@@ -182,13 +185,21 @@ def train_plan(
         (loaded.whole(each.dataset), data_title(each), len(loaded.get(each).train.labels))
         for each in configs
     ]
-    announce(display, study, cells, device, number, data)
+    forms = [_form(each.config, device, loaded.whole(each.config.dataset)) for each in cells]
+    announce(display, study, cells, device, number, data, forms)
     for line in dict.fromkeys(line for each in configs for line in loaded.outside_remarks(each)):
         display.say(line)
     warn_of_layers(display, plan)
     run = Run(command, device, display, interrupts, loaded.outside)
     with _team(number, configs, loaded, run, display) as team:
         return _train_all(cells, team, display, interrupts)
+
+
+def _form(config: Config, device: torch.device, data: Whole) -> str:
+    """In which form a cell is trained, in words."""
+    shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
+    layout = networks.layout_of(config.model, shape, len(data.classes))
+    return choose_form(config, device, layout).text
 
 
 def _lacks(cell: Cell, loaded: LoadedData) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import hiddenmix
-from hiddenmix import evaluate
+from hiddenmix import evaluate, report
 from hiddenmix.config.schema import Config, ImportConfig
 from hiddenmix.study.planning import question_alone
 from tests.support.commands import Command, command
@@ -169,3 +169,53 @@ def test_the_stem_is_told(tmp_path: Path, run: Command) -> None:
     ) in done.output
     [result] = _results(tmp_path)
     assert result["config"]["model"]["small_stem"] is True
+
+
+LIKE_TUTORIALS = """
+import torch.nn.functional as F
+from torch import nn
+
+class MyNet(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)
+        self.conv2, self.fc = nn.Conv2d(4, 4, 3), nn.LazyLinear(classes)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.bn1.eval()
+        return self
+
+    def forward(self, x):
+        x = F.relu(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return self.fc(x.view(-1, 4 * 4 * 4))
+"""
+
+
+def test_a_network_as_in_tutorials_is_trained_as_it_is(
+    tmp_path: Path, run: Command, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`view` behind convolutions, a frozen BatchNorm, a lazy layer."""
+    (tmp_path / "own_mynet.py").write_text(LIKE_TUTORIALS)
+    monkeypatch.setattr(report, "write_report", lambda folder: folder)  # its figures take long
+    alone = ("baseline=false", "tracker=[]", "workers=1", "model=import")
+    done = run("-m", "layer=bn1,input", *alone, "model.target=own_mynet.MyNet", *BRIEF)
+    assert done.code == 0, done.errors
+    assert "form: eager, contiguous as the network does not run in channels_last, " in done.output
+    assert "warning: layer=bn1 is image mixup in disguise" in done.output
+    results = {result["layer"]: result for result in _results(tmp_path)}
+    assert results["bn1"]["disguised"] == ["bn1"]
+    # The same seed, weights and draws: mixing there is mixing images, to the last answer but rounding.
+    losses = [results[layer]["train"]["loss"] for layer in ("bn1", "input")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    # What is measured later runs likewise.
+    target = ("--target", "own_mynet.MyNet")
+    assert evaluate.main(["outputs/default", "--images", "10", *target]) == 0
+    capsys.readouterr()
+    assert evaluate.main(["outputs/default", "--distance", "--images", "20", *target]) == 0
+    rows = (tmp_path / "outputs/default/mixing_distance.csv").read_text().splitlines()
+    head = rows[0].split(",")
+    found = [dict(zip(head, row.split(","), strict=True)) for row in rows[1:]]
+    frozen = [each for each in found if each["layer"] == "bn1" and "-bn1-" in each["cell"]]
+    assert frozen
+    assert all(float(each["batch_distance"]) < 1e-5 for each in frozen)
