@@ -80,8 +80,8 @@ def _one(options: argparse.Namespace, margin: float | None, console: Console) ->
     if options.pool:
         raise UserError("--pool is not allowed with one study\n  allowed: two studies or more")
     study = with_results(folder)
-    _warn(study.problems)
     found = find(study, margin)
+    _warn(study.problems)
     path = write(study, found, options.title, options.output)
     console.print(terminal_table(found.table, console.width))
     console.print(terminal_verdicts(found.questions, found.margin))

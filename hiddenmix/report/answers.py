@@ -5,6 +5,7 @@ import hashlib
 import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from hiddenmix.report.fields import finite
 
 Right = NDArray[np.float64]
 """Share of an image's conditions that a network answers right, [N] in [0, 1]; 0 or 1 for clean images."""
+
+_Number = TypeVar("_Number", float, Right)
 
 CLEAN, SHIFTS = "clean", "shift"
 """What is answered, beside families of shifts (`shift/<family>`) and outside sets (`outside/<name>`)."""
@@ -70,7 +73,8 @@ class Answers:
         except (OSError, SafetensorError, KeyError, ValueError):
             pass  # absent or damaged: the report's head counts such cells
         if self._published is None:
-            self._published = _load_published(self._folder / "report" / NAME)
+            places = (self._folder / "report" / NAME, self._folder / NAME)
+            self._published = next(filter(None, map(_load_published, places)), {})
         # Former versions published no digest: theirs may be of other results.
         kept = self._published
         return kept.get((cell, self._start(cell)), kept.get((cell, None)))
@@ -80,17 +84,27 @@ class Answers:
         return (self._digests.get(cell) or "")[:8]
 
     def content(self) -> bytes:
-        """The summary of all cells, for a published report: `<cell>|<what>|<start of the digest of its
-        predictions>` -> [N], compressed."""
-        arrays: dict[str, NDArray[np.uint16]] = {}
+        """The summary of all cells, for a published report, compressed: `<what>|<list>` -> [N, cells], in
+        which answers to one image, which are much alike, stand beside each other; `cells|<list>` -> the
+        names of these cells as bytes, a line `<cell>|<start of the digest of its predictions>` each. Of
+        shifts each family: their mean follows."""
+        columns: dict[tuple[str, int], dict[str, NDArray[np.uint16]]] = {}
         for cell in sorted(self._digests):
-            clean, few = self.right(cell, CLEAN), self.right(cell, CLEAN_SUBSET)
-            fewer = clean is not None and few is not None and len(few) < len(clean)
-            for what in [*self.kinds(cell), *([CLEAN_SUBSET] if fewer else [])]:
-                found = self.right(cell, what)
-                if found is not None:
-                    name = f"{cell}|{what}|{self._start(cell)}"
-                    arrays[name] = np.round(found * _SCALE).astype(np.uint16)
+            self.right(cell, CLEAN)
+            read = self._read[cell] or {}
+            follows = {SHIFTS} if any(what.startswith(f"{SHIFTS}/") for what in read) else set()
+            if len(read.get(CLEAN_SUBSET, ())) == len(read.get(CLEAN, ())):
+                follows.add(CLEAN_SUBSET)
+            for what in read.keys() - follows:
+                own = columns.setdefault((what, len(read[what])), {})
+                own[f"{cell}|{self._start(cell)}"] = np.round(read[what] * _SCALE).astype(np.uint16)
+        arrays: dict[str, NDArray[Any]] = {}
+        lists: dict[str, int] = {}
+        for (what, _), parts in sorted(columns.items()):
+            number = lists.setdefault("\n".join(parts), len(lists))
+            arrays[f"{what}|{number}"] = np.stack([*parts.values()], axis=1)
+        for names, number in lists.items():
+            arrays[f"{_CELLS}|{number}"] = np.frombuffer(names.encode(), np.uint8)
         return gzip.compress(save(arrays), mtime=0)  # equal answers, equal bytes
 
 
@@ -113,23 +127,63 @@ def family(condition: str) -> str:
     return condition.rpartition("_")[0]
 
 
+def mean(values: Collection[_Number]) -> _Number:
+    """Of one number or array or more."""
+    total, *others = values
+    for each in others:
+        total = total + each
+    return total / len(values)
+
+
+def family_means(found: Mapping[str, _Number]) -> dict[str, _Number]:
+    """Family -> the mean over its conditions, so that in a mean over families each counts once, however
+    many strengths it has."""
+    strengths: dict[str, list[_Number]] = {}
+    for condition, value in found.items():
+        strengths.setdefault(family(condition), []).append(value)
+    return {name: mean(values) for name, values in strengths.items()}
+
+
 _SCALE = 27720
 """Of the whole numbers in a published summary: divisible by all numbers up to 12, so that means over as
 many strengths and families are exact."""
 
 
-def _load_published(path: Path) -> dict[tuple[str, str | None], dict[str, Right]]:
-    found: dict[tuple[str, str | None], dict[str, Right]] = {}
+_CELLS = "cells"
+
+_Kept = dict[tuple[str, str | None], dict[str, Right]]
+"""(cell, start of its predictions' digest) -> its answers."""
+
+
+def _load_published(path: Path) -> _Kept:
+    found: _Kept = {}
     try:
-        for name, values in load(gzip.decompress(path.read_bytes())).items():
-            cell, what, *digest = name.split("|")
-            found.setdefault((cell, digest[0] if digest else None), {})[what] = values / _SCALE
-    except (OSError, EOFError, SafetensorError, zlib.error):
+        arrays = load(gzip.decompress(path.read_bytes()))
+        for name, values in arrays.items():
+            what, _, number = name.rpartition("|")
+            names = arrays.get(f"{_CELLS}|{number}")
+            if names is None:  # of a former version: an array for each cell
+                cell, what, *digest = name.split("|")
+                _keep(found, "|".join([cell, *digest]), what, values)
+            elif what != _CELLS:
+                for cell, column in zip(
+                    names.tobytes().decode().split("\n"), values.T, strict=True
+                ):
+                    _keep(found, cell, what, column)
+    except (OSError, EOFError, SafetensorError, zlib.error, ValueError):
         return {}
     for each in found.values():
+        families = sorted(what for what in each if what.startswith(f"{SHIFTS}/"))
+        if families and SHIFTS not in each:
+            each[SHIFTS] = mean([each[what] for what in families])
         if CLEAN in each and SHIFTS in each and len(each[CLEAN]) == len(each[SHIFTS]):
             each.setdefault(CLEAN_SUBSET, each[CLEAN])  # kept where the images were fewer alone
     return found
+
+
+def _keep(found: _Kept, cell: str, what: str, values: NDArray[Any]) -> None:
+    name, *digest = cell.split("|")
+    found.setdefault((name, digest[0] if digest else None), {})[what] = values / _SCALE
 
 
 def summary(arrays: Mapping[str, NDArray[np.generic]], shifts: Collection[str]) -> dict[str, Right]:
@@ -144,7 +198,7 @@ def summary(arrays: Mapping[str, NDArray[np.generic]], shifts: Collection[str]) 
     found = {CLEAN: (arrays["clean/class"] == label).astype(np.float64)}
     chosen = arrays["subset"].astype(np.int64) if "subset" in arrays else slice(None)
     found[CLEAN_SUBSET] = found[CLEAN][chosen]
-    families: dict[str, list[Right]] = {}
+    shifted: dict[str, Right] = {}
     outside: dict[str, list[tuple[Right, NDArray[np.generic]]]] = {}
     for name in sorted(arrays):
         kind, _, rest = name.partition("/")
@@ -152,15 +206,14 @@ def summary(arrays: Mapping[str, NDArray[np.generic]], shifts: Collection[str]) 
         if what != "class":
             continue
         if kind == "shift" and condition in shifts:
-            right = (arrays[name] == label[chosen]).astype(np.float64)
-            families.setdefault(f"{SHIFTS}/{family(condition)}", []).append(right)
+            shifted[condition] = (arrays[name] == label[chosen]).astype(np.float64)
         elif kind == "outside":
             truth = arrays[f"outside/{condition}/label"]
             right = (arrays[name] == truth).astype(np.float64)
             outside.setdefault(condition.partition(":")[0], []).append((right, truth))
-    if families:
-        means = {name: np.mean(each, axis=0) for name, each in families.items()}
-        found |= {SHIFTS: np.mean(list(means.values()), axis=0), **means}
+    if means := family_means(shifted):
+        found[SHIFTS] = mean(means.values())
+        found |= {f"{SHIFTS}/{name}": right for name, right in means.items()}
     for name, parts in outside.items():
         same = all(np.array_equal(truth, parts[0][1]) for _, truth in parts)
         rights = [right for right, _ in parts]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from hiddenmix.report.fields import leaves
 from hiddenmix.report.results import read_study
 
 _FIRST = (
@@ -54,17 +55,11 @@ def _flat(row: pd.Series) -> dict[str, Any]:
         flat[f"class/{name}"] = right / count if count else None
     for key in (*_CONDITIONS, "shift_nll", "outside_nll"):
         flat |= {f"{key}/{name}": value for name, value in row[key].items()}
-    return flat | {f"config/{key}": value for key, value in _leaves(row["config"])}
-
-
-def _leaves(config: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in config.items():
-        if isinstance(value, dict):
-            found += _leaves(value, f"{prefix}{key}.")
-        elif prefix or key not in ("seed", "repeats", "study", "device"):
-            found.append((f"{prefix}{key}", str(value) if isinstance(value, list) else value))
-    return found
+    return flat | {
+        f"config/{key}": str(value) if isinstance(value, list) else value
+        for key, value in leaves(row["config"]).items()
+        if key not in ("seed", "repeats", "study", "device")
+    }
 
 
 def results(study: str | Path) -> pd.DataFrame:

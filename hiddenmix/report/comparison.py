@@ -7,12 +7,15 @@ always stands there: its settings are compared with image CutMix, and none of mi
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
-from hiddenmix.config import MIXING, NO_TRAINING, mode_rank, show
+from hiddenmix.config import MIXING, MODELS, NO_TRAINING, mode_rank, show
+from hiddenmix.report.answers import family, family_means, mean
 from hiddenmix.report.depth import Rank, by_depth, depths
+from hiddenmix.report.fields import leaves
 from hiddenmix.report.statistics import PairedGain, holm, mean_interval, paired_gain
 from hiddenmix.terminal import clean
 
@@ -32,7 +35,14 @@ TABLE = (
     *("nll_mean", "nll_low", "nll_high", "ece_mean", "ece_low", "ece_high"),
     *("shift_accuracy_mean", "shift_accuracy_low", "shift_accuracy_high", "shifts"),
     *("shift_gain_mean", "shift_gain_low", "shift_gain_high", "shift_p_value"),
-    *("shift_p_permutation", "shift_gain_n", "loss_mean", "seconds_mean", "images_per_second_mean"),
+    *(
+        "shift_p_permutation",
+        "shift_p_holm",
+        "shift_gain_n",
+        "loss_mean",
+        "seconds_mean",
+        "images_per_second_mean",
+    ),
     *("epochs", "parameters", "train_size", "test_size", "seeds", "setting", "baseline", "plain"),
     *("two_images", "disguised", "bypassed"),
 )
@@ -60,6 +70,11 @@ def first_hidden_layer(rows: pd.DataFrame, executed: Iterable[Sequence[str]]) ->
     """The layer that the paper's claim is judged on: the lowest single hidden layer (`by_depth`) among
     `rows` (of `settings_table`, of one network) that is no image mixup in disguise and that no part of
     an image flows past, as its results record."""
+    return min(judged_layers(rows), key=by_depth(executed), default=None)
+
+
+def judged_layers(rows: pd.DataFrame) -> list[str]:
+    """The layers that the claim may be judged on, each once."""
     hidden = [
         row["layer"]
         for _, row in rows.iterrows()
@@ -68,7 +83,7 @@ def first_hidden_layer(rows: pd.DataFrame, executed: Iterable[Sequence[str]]) ->
         and not row["disguised"]
         and not row["bypassed"]
     ]
-    return min(hidden, key=by_depth(executed), default=None)
+    return list(dict.fromkeys(hidden))
 
 
 def settings_table(results: pd.DataFrame, settings: Collection[str] | None = None) -> pd.DataFrame:
@@ -90,9 +105,10 @@ def settings_table(results: pd.DataFrame, settings: Collection[str] | None = Non
     ]
     ranks = depths(results)
     rows.sort(key=lambda row: _place(row, ranks[row["title"], row["model"]]))
-    corrected = holm([row.get("p_value") for row in rows])
-    for row, p in zip(rows, corrected, strict=True):
-        row["p_holm"] = p
+    for kind in ("", "shift_"):
+        corrected = holm([row.get(f"{kind}p_value") for row in rows])
+        for row, p in zip(rows, corrected, strict=True):
+            row[f"{kind}p_holm"] = p
     table = pd.DataFrame(rows, columns=list(TABLE), dtype=object)
     texts = {"dataset", "model", "layer", "mode", "unpaired", "variant", "title", "seeds"}
     texts |= {"setting", "baseline", "plain", "two_images", "disguised", "bypassed"}
@@ -124,7 +140,9 @@ def _row(
         row[f"{metric}_mean"] = float(group[metric].mean())
     outside = shift_means(group, shifts)
     if outside:
-        row |= _interval("shift_accuracy", outside.values()) | {"shifts": len(_families(shifts))}
+        row |= _interval("shift_accuracy", outside.values()) | {
+            "shifts": len({*map(family, shifts)})
+        }
     clean_accuracy = by_seed(group, "accuracy")
     baseline = None if first["baseline"] == first["setting"] else cells.get(first["baseline"])
     plain = None if first["plain"] == first["setting"] else cells.get(first["plain"])
@@ -183,23 +201,11 @@ def by_seed(group: pd.DataFrame, column: str) -> dict[int, float]:
 def shift_means(group: pd.DataFrame, shifts: Collection[str]) -> dict[int, float]:
     """Seed -> accuracy averaged over the families of `shifts`, of the cells that were evaluated on all
     of them. A family counts once, however many strengths it has."""
-    families = _families(shifts)
     return {
-        int(seed): sum(
-            sum(found[name] for name in names) / len(names) for names in families.values()
-        )
-        / len(families)
+        int(seed): mean(family_means({name: found[name] for name in shifts}).values())
         for seed, found in zip(group["seed"], group["shift"], strict=True)
         if shifts and found.keys() >= set(shifts)
     }
-
-
-def _families(shifts: Collection[str]) -> dict[str, list[str]]:
-    """Family -> its conditions: `rotation_20` and `rotation_40` are of `rotation`."""
-    found: dict[str, list[str]] = {}
-    for name in shifts:
-        found.setdefault(name.rpartition("_")[0], []).append(name)
-    return found
 
 
 def condition_means(group: pd.DataFrame) -> dict[str, float]:
@@ -217,18 +223,25 @@ def _common(results: pd.DataFrame) -> list[str]:
     return sorted(set(evaluated[0]).intersection(*evaluated)) if evaluated else []
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif (
-            f"{prefix}{key}" == "dataset.resize" and isinstance(value, list) and len({*value}) == 1
-        ):
-            flat["dataset.resize"] = show(value[0])  # [64,64] is 64, to cells too
-        else:
-            flat[clean(f"{prefix}{key}")] = show(value)
-    return flat
+def told_keys(config: Mapping[str, Any], *, mixing: bool = True) -> dict[str, str]:
+    """The keys of a cell's configuration that make another network and are no columns of the table, with
+    their values as text; `mixing`: those of mixing too, which mean nothing to plain training."""
+    skipped = _NO_VARIANT | (set() if mixing else {*MIXING})
+    found: dict[str, str] = {}
+    for key, value in leaves(config).items():
+        if key in skipped or key.startswith("dataset.outside"):
+            continue
+        square = key == "dataset.resize" and isinstance(value, list) and len({*value}) == 1
+        found[clean(key)] = show(value[0] if square else value)  # [64,64] is 64, to cells too
+    return found
+
+
+def model_defaults(name: str) -> dict[str, str]:
+    """`model.<key>` -> default of the kind of network that `model=<name>` asks for."""
+    found = [each() for each in MODELS if each().name == name]
+    return {
+        f"model.{key}": show(value) for each in found for key, value in leaves(asdict(each)).items()
+    }
 
 
 def _variants(cells: Mapping[str, pd.DataFrame]) -> dict[str, str]:
@@ -240,13 +253,7 @@ def _variants(cells: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     flat: dict[str, dict[str, str]] = {}
     values: dict[tuple[str, str, str], set[str]] = {}
     for setting, first in firsts.items():
-        found = _flat(first["config"])
-        skipped = _NO_VARIANT | ({*MIXING} if first["layer"] == PLAIN else set())
-        flat[setting] = {
-            key: value
-            for key, value in found.items()
-            if key not in skipped and not key.startswith("dataset.outside")
-        }
+        flat[setting] = told_keys(first["config"], mixing=first["layer"] != PLAIN)
         for key, value in flat[setting].items():
             values.setdefault((first["title"], first["model"], key), set()).add(value)
     variants: dict[str, str] = {}

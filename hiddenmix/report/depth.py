@@ -6,6 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from hiddenmix.config import CnnConfig, PreactResNet18Config
+
+_OWN = (CnnConfig().name, PreactResNet18Config().name)
+
 Rank = Callable[[str], tuple[Any, ...]]
 """A layer's name -> what to sort by."""
 
@@ -46,6 +50,15 @@ def by_depth(executed: Iterable[Sequence[str]]) -> Rank:
         return (1, places[layer]) if layer in places else (2, _name_rank(layer))
 
     return key
+
+
+def guessed(layers: Iterable[str], model: str, executed: Iterable[Sequence[str]]) -> bool:
+    """Whether `by_depth` orders several `layers` by names that need not say it: no result records their
+    order, the network is none of our own, and they differ in more than numbers."""
+    names = set(layers)
+    recorded = {name for each in executed for name in each}
+    numbered = len({re.sub(r"\d+", "#", name) for name in names}) == 1
+    return len(names) > 1 and not (numbered or names <= recorded or model in _OWN)
 
 
 def depths(cells: pd.DataFrame) -> dict[tuple[str, str], Rank]:

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from hiddenmix.report.distances import Place, correlations, interval, known_gains
+from hiddenmix.report.distances import Place, correlations, known_gains
 from hiddenmix.report.drawing import (
     MARKED,
     RULE,
@@ -104,7 +104,7 @@ def _panel(
 def _bar(each: Place, measure: str) -> _Bar:
     assert each.gain is not None
     y = 100 * each.gain.mean
-    low, high = interval(each.gain)
+    low, high = each.gain.ends
     if low is None or high is None:
         return each.values[measure], y, y, y
     return each.values[measure], y, 100 * low, 100 * high

@@ -6,11 +6,14 @@ mean over the plainly trained networks, the gain that over the input. Ranks are 
 and network alone: between them much else differs.
 """
 
+import gzip
 import io
 import itertools
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,13 +22,14 @@ from numpy.typing import NDArray
 
 from hiddenmix.report.comparison import PLAIN
 from hiddenmix.report.depth import depths
-from hiddenmix.report.fields import UnusableError, read_text
+from hiddenmix.report.fields import UnusableError, read_text, reason
 from hiddenmix.report.results import Study
-from hiddenmix.report.tables import markdown_table, p_is, p_text, points, signed
+from hiddenmix.report.tables import interval, markdown_table, p_is, p_text, signed
 from hiddenmix.report.two_way import Gain
 from hiddenmix.terminal import clean
 
 NAME = "mixing_distance.csv"
+PUBLISHED = f"{NAME}.gz"
 
 MEASURES = {
     "distance": "the distance from image mixing",
@@ -48,7 +52,8 @@ mixture of their answers to the two images; cross-entropy of p against the mixed
 0.693 for images of two classes, 0 for one) and KL(q‖p), in nats; total variation of p and q; how often \
 the likeliest class of p is one of the two. The gain is over the input, of the settings that all layers \
 have. \
-mixing_distance.csv has every network, three images, and other weights; docs/why.md the formulas."""
+mixing_distance.csv (published: .csv.gz) has every network, three images, and other weights; \
+docs/why.md the formulas."""
 
 
 @dataclass(frozen=True)
@@ -107,18 +112,38 @@ def distances(study: Study, gains: Mapping[tuple[str, str, str], Gain]) -> list[
     return sorted(found, key=place)
 
 
-def of_study(places: Sequence[Place], name: str) -> list[Place]:
-    """The same, with the study's name behind the data's: to stand beside those of other studies."""
-    return [replace(each, title=f"{each.title} ({name})") for each in places]
+def of_study(
+    places: Sequence[Place], name: str, keys: Mapping[tuple[str, str], str]
+) -> list[Place]:
+    """The same, with the study's name behind the data's, and behind the network's its `keys` that differ
+    between studies: to stand beside those of other studies."""
+    told = [
+        ", ".join(filter(None, (each.model, keys.get((each.title, each.model))))) for each in places
+    ]
+    return [
+        replace(each, title=f"{each.title} ({name})", model=model)
+        for each, model in zip(places, told, strict=True)
+    ]
 
 
 def content(study: Study) -> bytes | None:
-    """The study's mixing_distance.csv, to be published; None where there is none."""
+    """The study's mixing_distance.csv, compressed, to be published; None where there is none."""
     try:
-        text = read_text(study.folder / NAME)
+        text = _text(study.folder)
     except UnusableError:
         return None
-    return None if text is None else text.encode()
+    return None if text is None else gzip.compress(text.encode(), mtime=0)
+
+
+def _text(folder: Path) -> str | None:
+    """Of the table, in a study or a published report. `UnusableError`."""
+    text = read_text(folder / NAME)
+    if text is not None or not (folder / PUBLISHED).is_file():
+        return text
+    try:
+        return gzip.decompress((folder / PUBLISHED).read_bytes()).decode()
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise UnusableError(f"{PUBLISHED} cannot be read: {reason(error)}") from None
 
 
 def _read(study: Study) -> pd.DataFrame:
@@ -126,7 +151,7 @@ def _read(study: Study) -> pd.DataFrame:
     numbers = ["distance", "initial_distance", *_READING]
     empty = pd.DataFrame(columns=["cell", "layer", "title", "model", "trained", *numbers])
     try:
-        text = read_text(study.folder / NAME)
+        text = _text(study.folder)
         if text is None:
             return empty
         table = pd.read_csv(io.StringIO(text), dtype={"cell": str, "layer": str, "weights": str})
@@ -237,15 +262,15 @@ def answer(places: Sequence[Place]) -> str:
     tested = found.get("distance")
     if tested is None:
         over = f"{len(known)} layer{'s' * (len(known) > 1)}"
-        return f"**Why**: gain and distance are known at {over}: too few that differ to be ranked."
+        return f"**Distance**: gain and distance are known at {over}: too few that differ to be ranked."
     assert tested.p is not None
     assert tested.fewest is not None
     several = tested.networks > 1
     within = f" within {tested.networks} data sets and networks" if several else ""
     each = " within each" if several else ""
     text = (
-        f"**Why**: over n = {tested.n} layers{within}, the rank correlation of gain and distance from "
-        f"image mixing is ρ = {signed(tested.rho)} ({p_is(tested.p)}, by permutation{each})"
+        f"**Distance**: over n = {tested.n} layers{within}, the rank correlation of gain and distance "
+        f"from image mixing is ρ = {signed(tested.rho)} ({p_is(tested.p)}, by permutation{each})"
     )
     if tested.p < 0.05:
         text += (
@@ -271,15 +296,8 @@ def answer(places: Sequence[Place]) -> str:
     )
 
 
-def interval(gain: Gain) -> tuple[float | None, float | None]:
-    """Its 95 % interval for new seeds and images, or where predictions lack, for new seeds."""
-    if gain.low is None:
-        return gain.seed_low, gain.seed_high
-    return gain.low, gain.high
-
-
 def _apart(gain: Gain) -> bool:
-    low, high = interval(gain)
+    low, high = gain.ends
     return low is not None and high is not None and not low <= 0 <= high
 
 
@@ -303,7 +321,7 @@ def _row(place: Place) -> dict[str, str]:
         **{"data": place.title, "network": place.model, "layer": place.layer},
         **{"networks": str(place.networks), "untrained": number("initial_distance")},
         **{"trained": number("distance"), "mixed here": number("mixed_distance")},
-        "gain, points [95 %]": "" if gain is None else points(gain.mean, *interval(gain)),
+        "gain, points [95 %]": "" if gain is None else interval(gain),
         **{"cross-entropy": number("cross_entropy"), "KL": number("kl")},
         **{"total variation": number("total_variation"), "one of the two, %": inside},
     }

@@ -26,8 +26,7 @@ def factor_figure(effects: Sequence[Effect], name: str) -> Drawing | None:
         axis.axvline(0, color=RULE, linewidth=0.8)
         for row, effect in enumerate(shown):
             gain = effect.gain
-            low = gain.low if gain.low is not None else gain.seed_low
-            high = gain.high if gain.high is not None else gain.seed_high
+            low, high = gain.ends
             mean = 100 * gain.mean
             around = None
             if low is not None and high is not None:

@@ -207,6 +207,15 @@ def _cleaned(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(clean, names))
 
 
+def leaves(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The keys of a nested configuration as they are typed, `optimizer.lr`, with their values."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        nested = isinstance(value, dict)
+        found |= leaves(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return found
+
+
 def mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 

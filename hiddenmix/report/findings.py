@@ -7,7 +7,8 @@ import pandas as pd
 
 from hiddenmix.report import distances, looks
 from hiddenmix.report.answers import SHIFTS, Answers
-from hiddenmix.report.comparison import settings_table
+from hiddenmix.report.comparison import judged_layers, settings_table
+from hiddenmix.report.depth import guessed
 from hiddenmix.report.factors import Best, Effect, best_layers, effects, layer_gains
 from hiddenmix.report.questions import Question, questions
 from hiddenmix.report.results import Study
@@ -41,6 +42,8 @@ def find(study: Study, margin: float | None = None) -> Findings:
     table = settings_table(study.cells)
     answers = Answers(study.folder, study.cells)
     chosen = study.margin if margin is None else margin
+    asked = questions(table, study.cells, answers, chosen)
+    _say_guesses(study, table, asked)
     return Findings(
         table=table,
         questions=[
@@ -49,7 +52,7 @@ def find(study: Study, margin: float | None = None) -> Findings:
                 changed=looks.changed(study.looks, each),
                 between=looks.between(study.looks, each),
             )
-            for each in questions(table, study.cells, answers, chosen)
+            for each in asked
         ],
         effects=effects(table, study.cells, answers),
         shifted_effects=effects(table, study.cells, answers, SHIFTS),
@@ -58,6 +61,20 @@ def find(study: Study, margin: float | None = None) -> Findings:
         margin=chosen,
         answers=answers,
     )
+
+
+def _say_guesses(study: Study, table: pd.DataFrame, asked: list[Question]) -> None:
+    """Add to the study's problems, once, where names alone chose a question's layer."""
+    for question in asked:
+        layers = judged_layers(table[table["setting"].isin(question.settings)])
+        executed = study.cells.loc[study.cells["setting"].isin(question.settings), "layers"]
+        problem = (
+            f"{question.title}, {question.model}: no result records in what order the network executes "
+            f"its layers; that {question.layer} is the lowest of {', '.join(layers)} is guessed from "
+            "their names, and one more network, trained by this version, settles it"
+        )
+        if guessed(layers, question.model, executed) and problem not in study.problems:
+            study.problems.append(problem)
 
 
 def as_json(study: Study, found: Findings) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """The head of report.md: warnings, what was run and on what; and the lists at its end."""
 
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
 from hiddenmix.config import counted, mode_words
+from hiddenmix.report.comparison import model_defaults, told_keys
 from hiddenmix.report.fields import finite, mapping
 from hiddenmix.report.results import Study
 from hiddenmix.report.tables import LISTED, code, escaped, more
@@ -74,21 +77,43 @@ def reproduction(study: Study) -> list[str]:
     return [*lines, f"{trained}, on: {machines}.", ""]
 
 
-def networks(table: pd.DataFrame) -> list[str]:
+def networks(study: Study, table: pd.DataFrame) -> list[str]:
     """A line for each data set and network: what stands beside it in no table."""
     lines = []
     for (title, model), rows in table.groupby(["title", "model"], sort=False):
+        configs = study.cells.loc[study.cells["setting"].isin(rows["setting"]), "config"]
         sizes = [
             " or ".join(f"{number:,}" for number in sorted(set(rows[column])))
             for column in ("train_size", "test_size", "parameters", "epochs")
         ]
         lines.append(
             "{}: {} training and {} test images. Network: {}, {} parameters, {} epoch{}.".format(
-                *(escaped(title), *sizes[:2], escaped(model), *sizes[2:]),
+                *(escaped(title), *sizes[:2], escaped(model) + _no_defaults(configs), *sizes[2:]),
                 "" if sizes[-1] == "1" else "s",
             )
         )
     return ["  \n".join(lines), ""]
+
+
+_NAMED = ("model.name", "model.arch", "model.target", "model.source")
+"""What the network's name says, and the digest of its code."""
+
+
+def _no_defaults(configs: Iterable[Mapping[str, Any]]) -> str:
+    """` (model.batch_norm=false)`: the keys of a network that differ from its defaults."""
+    found: dict[str, dict[str, None]] = {}
+    usual: dict[str, str] = {}
+    for config in configs:
+        usual |= model_defaults(str(mapping(config.get("model")).get("name")))
+        for key, text in told_keys(config).items():
+            if key.startswith("model.") and key not in _NAMED:
+                found.setdefault(key, {})[text] = None
+    told = [
+        f"{key}={' or '.join(texts)}"
+        for key, texts in found.items()
+        if [*texts] != [usual.get(key)]
+    ]
+    return f" ({escaped(', '.join(told))})" if told else ""
 
 
 def data(study: Study) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from hiddenmix.report import distances, head
-from hiddenmix.report.answers import CLEAN, deformed_images
+from hiddenmix.report.answers import CLEAN, deformed_images, family, family_means
 from hiddenmix.report.comparison import PLAIN, condition_means, image_mixing
 from hiddenmix.report.factors import Best, Effect
 from hiddenmix.report.findings import Findings
@@ -32,8 +32,13 @@ interval and p-values are over seeds alone, for this test set. p (t) is that of 
 p (flip) that of the exact sign-flip test, which cannot fall below 2^(1 − n): 0.25 with 3 seeds, 0.031 \
 with 6. p (Holm) is p (t) after Holm's correction over this table. No spread: the gain is the same at \
 every seed (accuracies are coarse), and the sign-flip p stands for p (t). Blank: no comparison, or a \
-single seed. NLL is the negative log-likelihood of the labels, in nats, ECE the expected calibration \
-error over 15 bins of confidence; of both, less is better. These rows carry no verdict."""
+single seed. These rows carry no verdict."""
+
+_FURTHER = """\
+NLL is the negative log-likelihood of the labels, in nats, ECE the expected calibration error over 15 \
+bins of confidence: means over seeds; of both, less is better. Validation: accuracy on the validation \
+images. The gain over two images is that over image mixing of two with the same α, as above in points, \
+over seeds alone, for this test set. These rows carry no verdict, and no p."""
 
 _PRIMARY = """\
 The gain is averaged over the study's grid of K and α within a seed: one number a seed, one test. Its \
@@ -55,12 +60,25 @@ carry no verdict."""
 _SHIFTED = """\
 The same on the mean of the families of shifts. p (Holm) is corrected over this table."""
 
+_SHIFTS_READING = """\
+Mean and gain are over the families of shifts, each counted once, the attacks (FGSM) aside. Intervals \
+and p-values are over seeds alone, for this test set; p (Holm) is p (t) after Holm's correction over \
+this table. These rows carry no verdict."""
+
+_FAMILIES_READING = """\
+Accuracy in percent, the mean over the strengths of each family and over seeds. summary.csv holds every \
+strength."""
+
 _TERMS = """\
 K is the number of images that are mixed with each other: two (siamese), three (triplet), or as many as \
 the mode says. Their weights are drawn from a Dirichlet distribution with the parameter α; two weights \
 are uniform at α = 1. \
 A cell is one trained network: a setting and a seed. Plain training mixes nothing; {images} mixes the \
 images themselves. ±margin is the difference that is taken not to matter, set by the study's margin."""
+
+
+_ABREAST = 6
+"""Questions that stand beside each other in a table by seed."""
 
 
 def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> str:
@@ -74,7 +92,7 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
         verdict, *rest = told(question, found.margin)
         lines += [verdict, "", *(f"- {text}" for text in rest), *([""] if rest else [])]
     lines += looks(study, found.questions)
-    lines += [*head.reproduction(study), *head.networks(table), *head.data(study)]
+    lines += [*head.reproduction(study), *head.networks(study, table), *head.data(study)]
     lines += [*_covered(study), *head.unfinished(study, table)]
     lines += [] if several else summary
     if found.effects:
@@ -89,6 +107,14 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
     images = image_mixing(table.loc[table["layer"] != PLAIN, "variant"])
     reading = _READING.format(images=images)
     lines += ["## All settings", "", _main_table(table), "", reading, ""]
+    lines += [
+        "## Probabilities and further comparisons",
+        "",
+        _further_table(table),
+        "",
+        _FURTHER,
+        "",
+    ]
     lines += figures
     if table["shift_accuracy_mean"].notna().any():
         lines += _shift_section(study, table)
@@ -144,24 +170,36 @@ def _by_family(questions: list[Question]) -> list[str]:
 
 
 def _by_seed(questions: list[Question]) -> list[str]:
-    """The numbers that the tests over seeds rest on."""
-    rows = [
-        {
-            **{"data": each.title, "network": each.model, "differs in": each.variant},
-            "question": asked(each.what),
-            "seed: gain in points": ", ".join(
-                f"{seed}: {points(gain)}" for seed, gain in each.by_seed.items()
-            ),
-        }
-        for each in questions
-        if each.by_seed
-    ]
-    if not rows:
+    """The numbers that the tests over seeds rest on: a row a seed, a column a question."""
+    known = [each for each in questions if each.by_seed]
+    if not known:
         return []
+    tables = []
+    for start in range(0, len(known), _ABREAST):
+        shown = known[start : start + _ABREAST]
+        seeds = sorted({seed for each in shown for seed in each.by_seed})
+        rows = [
+            {"seed": str(seed)}
+            | {_column(each, known): points(each.by_seed.get(seed)) for each in shown}
+            for seed in seeds
+        ]
+        tables += [markdown_table(rows), ""]
     explained = (
-        "The gain of each question's first table by seed; cells.csv holds every network's numbers."
+        "The gain of each question in points, by seed, for this test set; blank where a seed lacks a "
+        "part of the grid. cells.csv holds every network's numbers."
     )
-    return ["## By seed", "", markdown_table(rows), "", explained, ""]
+    return ["## By seed", "", *tables, explained, ""]
+
+
+def _column(question: Question, questions: list[Question]) -> str:
+    """What tells a question from the others."""
+    parts = [
+        (question.title, {each.title for each in questions}),
+        (question.model, {each.model for each in questions}),
+        (question.variant, {each.variant for each in questions}),
+    ]
+    told = [part for part, among in parts if part and len(among) > 1]
+    return ", ".join([*told, asked(question.what).removesuffix(", as samples from outside")])
 
 
 def looks(study: Study, questions: Sequence[Question]) -> list[str]:
@@ -226,11 +264,17 @@ def _best(found: list[Best]) -> list[str]:
 
 def _main_table(table: pd.DataFrame) -> str:
     rows = [
+        identity(row) | outcome(row) | {"gain over plain": gain_text(row, "gain_over_plain")}
+        for _, row in table.iterrows()
+    ]
+    return markdown_table(rows)
+
+
+def _further_table(table: pd.DataFrame) -> str:
+    rows = [
         identity(row)
-        | outcome(row)
         | {"validation, %": mean_text(row, "validation_accuracy")}
         | {"gain over two images": gain_text(row, "gain_over_two")}
-        | {"gain over plain": gain_text(row, "gain_over_plain")}
         | {"NLL": f"{row['nll_mean']:.3f}", "ECE, %": f"{100 * row['ece_mean']:.1f}"}
         for _, row in table.iterrows()
     ]
@@ -239,31 +283,32 @@ def _main_table(table: pd.DataFrame) -> str:
 
 def _shift_section(study: Study, table: pd.DataFrame) -> list[str]:
     means = {str(key): condition_means(group) for key, group in study.cells.groupby("setting")}
-    families = dict.fromkeys(name.rpartition("_")[0] for found in means.values() for name in found)
-    rows = []
+    families = dict.fromkeys(family(name) for found in means.values() for name in found)
+    gains, accuracies = [], []
     for _, row in table[table["shift_accuracy_mean"].notna()].iterrows():
-        found = means[row["setting"]]
-        cells = identity(row)
-        for family in families:
-            values = [value for name, value in found.items() if name.rpartition("_")[0] == family]
-            cells[family] = f"{100 * sum(values) / len(values):.1f}" if values else ""
-        cells["mean of shifts"] = mean_text(row, "shift_accuracy")
-        cells["gain, points [95 %]"] = gain_text(row, "shift_gain")
-        rows.append(cells | {"p (t)": p_text(row["shift_p_value"])})
-    explained = (
-        "Accuracy in percent, averaged over the strengths of each family; mean and gain are over "
-        "the families, each counted once, the attacks (FGSM) aside. summary.csv holds every strength."
-    )
+        found = family_means(means[row["setting"]])
+        gains.append(
+            identity(row)
+            | {"n": str(row["n"]), "mean of shifts, %": mean_text(row, "shift_accuracy")}
+            | {"gain, points [95 %]": gain_text(row, "shift_gain")}
+            | {"p (t)": p_text(row["shift_p_value"]), "p (Holm)": p_text(row["shift_p_holm"])}
+        )
+        shown = {name: f"{100 * found[name]:.1f}" if name in found else "" for name in families}
+        accuracies.append(identity(row) | shown)
+    reading = _SHIFTS_READING
     if fewer := {
         f"{deformed_images(cell):,} of the {cell['test_size']:,} test images"
         for _, cell in study.cells.iterrows()
         if cell["shift"] and deformed_images(cell) < cell["test_size"]
     }:
-        explained += (
+        reading += (
             f" All of this is on {' or '.join(sorted(fewer))} (evaluation_images): to the accuracies on "
             "all of them it does not compare."
         )
-    return ["## Samples from outside", "", markdown_table(rows), "", explained, ""]
+    return [
+        *("## Samples from outside", "", markdown_table(gains), "", reading, ""),
+        *("### Accuracy by family", "", markdown_table(accuracies), "", _FAMILIES_READING, ""),
+    ]
 
 
 def _outside_section(study: Study, table: pd.DataFrame) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hiddenmix.report.answers import CLEAN, SHIFTS, Answers, family
+from hiddenmix.report.answers import CLEAN, SHIFTS, Answers, family_means, mean
 from hiddenmix.report.two_way import Gain, seeds_alone, two_way
 
 Pair = tuple[str, str]
@@ -108,10 +108,7 @@ def accuracy(cell: pd.Series, what: str) -> float:
     or of all of them (the mean over families); NaN where it holds none."""
     if what == CLEAN:
         return float(cell["accuracy"])
-    families: dict[str, list[float]] = {}
-    for name, right in cell["shift"].items():
-        families.setdefault(f"{SHIFTS}/{family(name)}", []).append(right)
-    means = {name: sum(strengths) / len(strengths) for name, strengths in families.items()}
+    means: dict[str, float] = family_means(cell["shift"])
     if what == SHIFTS:
-        return sum(means.values()) / len(means) if means else math.nan
-    return means.get(what, math.nan)
+        return mean(means.values()) if means else math.nan
+    return means.get(what.removeprefix(f"{SHIFTS}/"), math.nan)

@@ -24,6 +24,7 @@ from hiddenmix.report.fields import (
     read_text,
     reason,
 )
+from hiddenmix.report.published_results import stored
 from hiddenmix.terminal import clean, study_folder
 
 
@@ -91,19 +92,14 @@ class Study:
 
 
 def read_study(folder: Path) -> Study:
-    """Read every result under `folder`/cells. `UserError`: no such folder, or it has no cells/."""
-    cells_folder = folder / "cells"
+    """Read every result under `folder`/cells, or of a published report. `UserError`: no such folder, or
+    it is neither."""
     try:
         if not folder.is_dir():
             raise UserError(
                 f"{show(folder)} is not a folder{study_folder(folder)}\n  expected: outputs/<study>"
             )
-        if not cells_folder.is_dir():
-            raise UserError(
-                f"{show(folder)} is no study: it holds no folder cells/{study_folder(folder)}\n"
-                "  expected: outputs/<study>, as python -m hiddenmix.train writes it"
-            )
-        folders = sorted(path for path in cells_folder.iterdir() if path.is_dir())
+        found_cells = list(stored(folder))
     except (OSError, ValueError) as error:
         raise UserError(f"{show(folder)} cannot be read: {reason(error)}") from None
     problems: list[str] = []
@@ -111,17 +107,17 @@ def read_study(folder: Path) -> Study:
     failures: list[Failure] = []
     open_cells: list[str] = []
     places: dict[tuple[str, int], str] = {}
-    for path in folders:
-        name = clean(path.name)
+    for cell, read in found_cells:
+        name = clean(cell)
         try:
-            if (found := read_object(path / "result.json")) is not None:
-                row = cell_row(found, path.name, problems)
+            if (found := read("result")) is not None:
+                row = cell_row(found, cell, problems)
                 first = places.setdefault((row["setting"], row["seed"]), name)
                 if first == name:
                     rows.append(row)
                 else:
                     problems.append(f"{name}: left out, the same setting and seed as {first}")
-            elif (found := read_object(path / "failure.json")) is not None:
+            elif (found := read("failure")) is not None:
                 failures.append(_failure(found, name))
             else:
                 open_cells.append(name)

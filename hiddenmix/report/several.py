@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from hiddenmix.config import UserError, show
 from hiddenmix.report import distances, head
 from hiddenmix.report.answers import CLEAN, SHIFTS
+from hiddenmix.report.between_studies import differences, in_common, told_apart
 from hiddenmix.report.comparison import operation, settings_table
 from hiddenmix.report.findings import FORMAT, find, question_json
 from hiddenmix.report.markdown import looks, question_row
@@ -17,6 +19,7 @@ from hiddenmix.report.questions import Question
 from hiddenmix.report.results import Study
 from hiddenmix.report.statistics import holm, mean_interval
 from hiddenmix.report.tables import escaped, markdown_table, p_text, points
+from hiddenmix.report.two_way import Gain
 from hiddenmix.report.verdict import asked, told
 from hiddenmix.report.writing import remove_stale, save, unwritable, with_results
 from hiddenmix.system import atomic
@@ -30,8 +33,9 @@ Each row is a question of its own, fixed beforehand and answered by the rule of 
 5 %: of twenty rows without any difference one may be expected to err. The gain is the accuracy of \
 mixing feature maps at the layer minus that of mixing as many images, averaged over the study's K and α. \
 Its interval is for new seeds *and* new test images; that for this test set holds for new seeds alone. \
-p (Holm) is p after Holm's correction over all rows, for those who draw one conclusion from them; \
-verdicts are without it."""
+p (Holm) is p after Holm's correction over all rows of one kind of test images (clean ones, shifted ones \
+and outside sets are a family each), for those who draw one conclusion from such a family; verdicts are \
+without it. What differs between studies of one data set and network stands with what differs within."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,13 @@ class Row:
     data: str
     """The data's content: equal where two studies have the same data, whatever they call them."""
     question: Question
+    """With what differs between the studies in its variant."""
+    own: Question
+    """As the study itself asks it."""
     margin: float
     """What counts as equal, a fraction."""
+    p_holm: float | None = None
+    """Of its gain, corrected over the rows on the same kind of test images."""
 
 
 @dataclass(frozen=True)
@@ -68,21 +77,36 @@ def read(
     `margin`, a fraction, is by default each study's own. Raises `UserError`: a folder that is no study,
     holds no results, or is named twice.
     """
-    studies: dict[str, Study] = {}
+    studies = {
+        name: with_results(folder) for folder, name in zip(folders, _names(folders), strict=True)
+    }
+    told = differences(studies)
     rows: list[Row] = []
     places: list[distances.Place] = []
-    for folder, name in zip(folders, _names(folders), strict=True):
-        study = with_results(folder)
+    for name, study in studies.items():
         found = find(study, margin)
-        studies[name] = study
-        places += distances.of_study(found.places, name)
+        places += distances.of_study(found.places, name, in_common(study, told[name]))
         digests = dict(zip(study.cells["title"], study.cells["digest"], strict=True))
         rows += [
-            Row(name, digests[question.title], question, found.margin)
-            for question in found.questions
+            Row(name, digests[own.title], told_apart(own, told[name]), own, found.margin)
+            for own in found.questions
         ]
     rows.sort(key=lambda row: _place(row.question.what))
-    return studies, rows, places
+    return studies, _corrected(rows), places
+
+
+def _corrected(rows: Sequence[Row]) -> list[Row]:
+    """With Holm's correction, clean and shifted test images and outside sets a family each: who asks
+    about one of them should not pay for the others."""
+    corrected = dict[int, float | None]()
+    kinds = [row.question.what.partition("/")[0] for row in rows]
+    for kind in dict.fromkeys(kinds):
+        family = [place for place, each in enumerate(kinds) if each == kind]
+        gains = [rows[place].question.gain for place in family]
+        corrected |= zip(
+            family, holm([None if gain is None else gain.p_known for gain in gains]), strict=True
+        )
+    return [replace(row, p_holm=corrected[place]) for place, row in enumerate(rows)]
 
 
 def _place(what: str) -> tuple[bool, bool, str]:
@@ -132,16 +156,37 @@ def pool(rows: Sequence[Row]) -> list[Pooled]:
 
 def _cells(rows: Sequence[Row]) -> list[dict[str, str]]:
     """What a table says of each row."""
-    gains = [row.question.gain for row in rows]
-    corrected = holm([None if gain is None else gain.p_value for gain in gains])
     table = []
-    for row, p in zip(rows, corrected, strict=True):
+    for row in rows:
         cells = {"study": row.study} | question_row(row.question)
         names = [*cells]
         names.insert(names.index("p (flip)") + 1, "p (Holm)")
-        cells["p (Holm)"] = p_text(p)
+        cells["p (Holm)"] = p_text(row.p_holm)
         table.append({name: cells[name] for name in names})
     return table
+
+
+def verdicts_table(rows: Sequence[Row]) -> pd.DataFrame:
+    """A row for each question, its answer and the numbers behind it: accuracies are fractions, as in
+    cells.csv. Blank: not estimated."""
+    table = []
+    for row in rows:
+        question, gain, mixup = row.question, row.question.gain, row.question.mixup
+        cells: dict[str, Any] = {
+            **{"study": row.study, "data": question.title, "network": question.model},
+            **{"variant": question.variant, "on": question.what, "layer": question.layer},
+            **{"verdict": question.word, "margin_fraction": row.margin},
+            **{"n": gain and gain.seeds, "N": (gain and gain.images) or None},
+            **_fractions("gain", gain, "mean", "low", "high", "seed_low", "seed_high"),
+            **{"p": gain and gain.p_value, "p_flip": gain and gain.p_flip, "p_holm": row.p_holm},
+            **_fractions("image_mixing_over_plain", mixup, "mean", "low", "high"),
+        }
+        table.append(cells)
+    return pd.DataFrame(table).astype({"n": "Int64", "N": "Int64"})
+
+
+def _fractions(name: str, gain: Gain | None, *ends: str) -> dict[str, float | None]:
+    return {f"{name}_{end}_fraction": None if gain is None else getattr(gain, end) for end in ends}
 
 
 def write_several(
@@ -176,6 +221,7 @@ def write_several(
             "questions": [
                 {"study": row.study, "data_digest": row.data, "margin": row.margin}
                 | question_json(row.question, row.margin)
+                | {"p_holm": row.p_holm}
                 for row in rows
             ],
             "pooled": [asdict(each) for each in pooled],
@@ -183,7 +229,7 @@ def write_several(
         }
         content = json.dumps(verdict, indent=1, allow_nan=False, default=str) + "\n"
         atomic.write_bytes(output / "verdict.json", content.encode("utf-8", "replace"))
-        table = pd.DataFrame(_cells(rows)).to_csv(index=False)
+        table = verdicts_table(rows).to_csv(index=False)
         atomic.write_bytes(output / "verdicts.csv", table.encode("utf-8", "replace"))
         atomic.write_bytes(output / "report.md", text.encode("utf-8", "replace"))
     except OSError as error:
@@ -213,14 +259,14 @@ def _markdown(
             "",
         ]
     for name, study in studies.items():
-        own = [row.question for row in rows if row.study == name]
+        own = [row.own for row in rows if row.study == name]
         said = [*looks(study, own), *head.unfinished(study, settings_table(study.cells))]
         lines += head.warnings(study)
         lines += [part for text in said if text for part in (f"{escaped(name)}: {text}", "")]
     lines += figures
     lines += ["## The questions", "", markdown_table(_cells(rows), _KEEP), ""]
     lines += [_READING if pooled else f"{_READING} Nothing is pooled over data sets.", ""]
-    lines += distances.section(places)
+    lines += [*distances.section(places), "## The verdicts", ""]
     for row in rows:
         verdict, *rest = told(row.question, row.margin)
         lines += [f"{escaped(row.study)}: {verdict}", "", *(f"- {text}" for text in rest), ""]

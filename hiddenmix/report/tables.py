@@ -60,9 +60,7 @@ def points(mean: float | None, low: float | None = None, high: float | None = No
 
 def interval(gain: Gain) -> str:
     """A gain in points with its interval for new seeds and new test images, or else for new seeds."""
-    if gain.low is None:
-        return points(gain.mean, gain.seed_low, gain.seed_high)
-    return points(gain.mean, gain.low, gain.high)
+    return points(gain.mean, *gain.ends)
 
 
 def _end(value: float) -> str:

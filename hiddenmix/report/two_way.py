@@ -79,6 +79,14 @@ class Gain:
     mean differences c (Kish 1965, Survey Sampling, section 8.2, with |c| as weights)."""
 
     @property
+    def ends(self) -> tuple[float | None, float | None]:
+        """Of the 95 % interval for new seeds and new test images, or where predictions lack for new seeds
+        alone."""
+        if self.low is None:
+            return self.seed_low, self.seed_high
+        return self.low, self.high
+
+    @property
     def p_known(self) -> float | None:
         """`p_value`, or where predictions lack the p over seeds: for a table's correction."""
         return self.p_value if self.p_value is not None else self.p_seeds

@@ -14,6 +14,8 @@ from hiddenmix.report.cells_table import cells_table
 from hiddenmix.report.comparison import condition_means, settings_table
 from hiddenmix.report.findings import Findings, as_json, find
 from hiddenmix.report.markdown import markdown
+from hiddenmix.report.published_results import NAME as RESULTS
+from hiddenmix.report.published_results import packed
 from hiddenmix.report.results import Study, read_study
 from hiddenmix.report.tables import escaped
 from hiddenmix.system import atomic
@@ -70,15 +72,18 @@ def with_results(folder: Path) -> Study:
 def write(study: Study, found: Findings, title: str | None, output: Path | None = None) -> Path:
     """Write the report of a study that was read; as `write_report`."""
     folder = output or study.folder / "report"
+    if output is None and not (study.folder / "cells").is_dir():
+        raise UserError(
+            f"{show(study.folder)} is a published report, and stays as it is\n"
+            "  --output FOLDER computes it again, in another folder"
+        )
     try:
         folder.mkdir(exist_ok=True, parents=output is not None)
         if output is None and folder.resolve().parent != study.folder.resolve():
             raise UserError(f"{show(folder)} leads out of the study\n  remove that link")
         _tables(study, found.table, output or study.folder)
         if output is not None:
-            atomic.write_bytes(folder / ANSWERS, found.answers.content())
-            if (measured := distances.content(study)) is not None:
-                atomic.write_bytes(folder / distances.NAME, measured)
+            _publish(study, found, folder)
         figures, drawn = _figures(study, found, folder, published=output is not None)
         remove_stale(folder, drawn)
         heading = clean(title or study.folder.resolve().name)
@@ -91,6 +96,19 @@ def write(study: Study, found: Findings, title: str | None, output: Path | None 
     except OSError as error:
         raise unwritable(study.folder, error) from None
     return path
+
+
+def _publish(study: Study, found: Findings, folder: Path) -> None:
+    """What the numbers are computed from, so that the report can be computed again from its folder."""
+    contents = {RESULTS: packed(study.folder), ANSWERS: found.answers.content()}
+    if (record := study.folder / "study.json").is_file():
+        contents["study.json"] = record.read_bytes()
+    if (measured := distances.content(study)) is not None:
+        contents[distances.PUBLISHED] = measured
+        if not (folder / "cells").is_dir():  # of a former version
+            (folder / distances.NAME).unlink(missing_ok=True)
+    for name, content in contents.items():
+        atomic.write_bytes(folder / name, content)
 
 
 def unwritable(folder: Path, error: OSError) -> UserError:

@@ -13,6 +13,8 @@ from hiddenmix.report.depth import by_depth
 from hiddenmix.report.drawing import groups
 from hiddenmix.report.findings import Findings, find
 from hiddenmix.report.results import read_study
+from hiddenmix.report.writing import write_report
+from tests.support.commands import unrendered
 from tests.support.made_study import made_result, write_answers, write_cell
 
 DENSENET = [
@@ -68,6 +70,52 @@ def test_results_that_record_no_order_keep_that_of_names(tmp_path: Path) -> None
     assert found.questions[0].layer == "features.denseblock1"
     hidden = ["features.denseblock1", "features.pool0", "features.relu0"]
     assert list(found.table["layer"]) == ["none", "input", *hidden, "features.denseblock1+input"]
+
+
+def foreign(folder: Path, *layers: str, model: str = "timm.x", order: Any = None) -> list[str]:
+    """The problems of a study at these layers of a network that is none of our own."""
+    for layer in ("none", "input", *layers):
+        mode, alpha = (None, None) if layer == "none" else ("siamese", 1.0)
+        result = made_result(layer, mode, alpha, 0, full=False) | {"model": model}
+        write_cell(folder, result | ({"layers": order} if order else {}))
+    study = read_study(folder)
+    find(study)
+    find(study)
+    return study.problems
+
+
+def test_a_layer_that_was_guessed_from_names_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unrendered(monkeypatch)
+    [problem] = foreign(tmp_path, "features.relu0", "features.denseblock1")
+    assert problem == (
+        "Digits, timm.x: no result records in what order the network executes its layers; that "
+        "features.denseblock1 is the lowest of features.denseblock1, features.relu0 is guessed from "
+        "their names, and one more network, trained by this version, settles it"
+    )
+    assert "## Result files that were not used in full" in write_report(tmp_path).read_text()
+
+
+@pytest.mark.parametrize(
+    ("layers", "options"),
+    [
+        (["conv2", "conv1"], {"model": "cnn"}),
+        (["stem", "layer1"], {"model": "preact_resnet18"}),
+        (["blocks.2.norm", "blocks.10.norm"], {}),  # by number
+        (["layer2.0", "layer1.1"], {}),
+        (["encoder"], {}),
+        (["features.relu0", "features.denseblock1"], {"order": DENSENET}),
+    ],
+)
+def test_an_order_that_is_known_is_no_guess(
+    tmp_path: Path, layers: list[str], options: dict[str, Any]
+) -> None:
+    assert foreign(tmp_path, *layers, **options) == []
+
+
+def test_an_order_that_lacks_a_layer_leaves_a_guess(tmp_path: Path) -> None:
+    assert len(foreign(tmp_path, "features.relu0", "late", order=DENSENET)) == 1
 
 
 @pytest.mark.parametrize(

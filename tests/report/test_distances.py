@@ -1,5 +1,6 @@
 """Gain against distance from image mixing, from tables as `hiddenmix.evaluate --distance` writes them."""
 
+import gzip
 import json
 from itertools import combinations, permutations
 from pathlib import Path
@@ -170,13 +171,17 @@ def test_the_report_says_and_shows_it(tmp_path: Path, monkeypatch: pytest.Monkey
     assert main([str(folder), "--output", str(output)]) == 0
     text = (output / "report.md").read_text()
     assert (
-        "**Why**: over n = 5 layers, the rank correlation of gain and distance from image mixing is "
+        "**Distance**: over n = 5 layers, the rank correlation of gain and distance from image mixing is "
         "ρ = +1.00 (p = 0.017, by permutation): layers farther from image mixing gain more. "
     ) in text
     assert "ρ = −1.00 with the distance before training and −1.00 with how badly mixed maps" in text
     assert "| conv2   |          2 |       0.500 |     0.550 |        0.250 |" in text
-    copied = (output / "mixing_distance.csv").read_bytes()
+    copied = gzip.decompress((output / "mixing_distance.csv.gz").read_bytes())
     assert copied == (folder / "mixing_distance.csv").read_bytes()
+    again = find(read_study(output)).places
+    assert [each.values for each in again] == [
+        each.values for each in find(read_study(folder)).places
+    ]
     stored = json.loads((output / "verdict.json").read_text())["distances"]
     assert stored["correlations"][0]["rho"] == pytest.approx(1)
     assert [each["layer"] for each in stored["layers"]] == ["input", *LAYERS]
@@ -199,8 +204,8 @@ def test_several_studies_are_correlated_over_all_their_layers(
     assert main([*map(str, folders), "--output", str(output)]) == 0
     text = (output / "report.md").read_text()
     assert (
-        "**Why**: over n = 5 layers within 2 data sets and networks, the rank correlation of gain and "
-        "distance from image mixing is ρ = +1.00 (p = 0.17, by permutation within each): that "
+        "**Distance**: over n = 5 layers within 2 data sets and networks, the rank correlation of gain "
+        "and distance from image mixing is ρ = +1.00 (p = 0.17, by permutation within each): that "
     ) in text
     assert (
         "With so few layers p cannot fall below 0.17." in text

@@ -552,9 +552,29 @@ def test_the_report_shows_the_gain_of_each_seed(tmp_path: Path) -> None:
     assert question.gain is not None
     assert list(question.by_seed) == [0, 1, 2]
     assert np.mean(list(question.by_seed.values())) == pytest.approx(question.gain.mean)
-    shown = ", ".join(f"{seed}: {100 * gain:+.2f}" for seed, gain in question.by_seed.items())
     text = write_report(tmp_path).read_text()
-    assert shown.replace("-", "−") in text[text.index("## By seed") :]
+    table = text.partition("## By seed\n\n")[2].partition("\n\n")[0].splitlines()
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+    assert lines[0] == ["seed", "clean test images", "shifted test images"]
+    shown = [[str(seed), f"{100 * gain:+.2f}"] for seed, gain in question.by_seed.items()]
+    assert [line[:2] for line in lines[2:]] == [
+        [seed, gain.replace("-", "−")] for seed, gain in shown
+    ]
+
+
+def test_questions_of_a_table_by_seed_are_told_apart_by_what_differs(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"full": False, "variant": "1" * 8, "lr": 0.1}
+    write_answers(tmp_path, grid("input", "conv1"), range(2), 50, chance, full=False)
+    write_answers(tmp_path, grid("input", "conv1"), range(1, 3), 50, chance, **options)
+    text = write_report(tmp_path).read_text()
+    table = text.partition("## By seed\n\n")[2].partition("\n\n")[0].splitlines()
+    names = [f"optimizer.lr={lr}, clean test images" for lr in (0.05, 0.1)]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+    assert lines[0] == ["seed", *names]
+    assert [line[0] for line in lines[2:]] == ["0", "1", "2"]
+    assert [bool(cell) for line in lines[2:] for cell in line[1:]] == [
+        *(True, False, True, True, False, True)
+    ]
 
 
 def test_of_several_questions_the_table_stands_first(tmp_path: Path) -> None:

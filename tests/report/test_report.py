@@ -21,6 +21,7 @@ from hiddenmix.report.__main__ import main
 from hiddenmix.report.comparison import TABLE, first_hidden_layer, settings_table
 from hiddenmix.report.depth import by_depth
 from hiddenmix.report.results import read_study
+from hiddenmix.report.statistics import holm
 from hiddenmix.report.tables import outcome
 from hiddenmix.report.terminal_table import terminal_table
 from hiddenmix.report.writing import write_report, write_summary
@@ -100,6 +101,57 @@ def test_holm_is_over_the_rows_that_are_kept(tmp_path: Path) -> None:
     assert len(alone) == 1
     assert alone["p_holm"].iloc[0] == alone["p_value"].iloc[0] == _row(whole, "conv1")["p_value"]
     assert _row(whole, "conv1")["p_holm"] > alone["p_holm"].iloc[0]
+
+
+def columns(text: str, heading: str) -> list[str]:
+    """Of the first table below a heading."""
+    line = text.partition(f"{heading}\n\n")[2].partition("\n")[0]
+    return [cell.strip() for cell in line.split("|")[1:-1]]
+
+
+def test_shifted_gains_are_corrected_over_their_table(tmp_path: Path) -> None:
+    table = _table(make_study(tmp_path))
+    known = table.dropna(subset=["shift_p_value"])
+    assert len(known) == 3
+    assert list(known["shift_p_holm"]) == holm(known["shift_p_value"])
+    text = write_report(tmp_path).read_text()
+    shown = ["layer", "mode", "α", "n", "mean of shifts, %", "gain, points [95 %]", "p (t)"]
+    assert columns(text, "## Samples from outside") == [*shown, "p (Holm)"]
+    below = text.partition("## Samples from outside")[2].partition("### Accuracy by family")[0]
+    assert "over seeds alone, for this test set; p (Holm) is p (t) after Holm's" in below
+    families = ["rotation", "shear", "zoom", "translation", "noise", "blur", "contrast", "fgsm"]
+    assert columns(text, "### Accuracy by family") == ["layer", "mode", "α", *families]
+
+
+def test_probabilities_have_a_table_of_their_own(tmp_path: Path) -> None:
+    text = write_report(make_study(tmp_path, modes=("triplet",))).read_text()
+    shown = ["layer", "mode", "α", "n", "accuracy, %", "gain, points [95 %]"]
+    shown += ["p (t)", "p (flip)", "p (Holm)", "gain over plain"]
+    assert columns(text, "## All settings") == shown
+    heading = "## Probabilities and further comparisons"
+    assert columns(text, heading) == [
+        *("layer", "mode", "α", "gain over two images", "NLL", "ECE, %")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"name": "cnn", "batch_norm": True, "channels": [32, 64, 128]}, ""),
+        ({"name": "cnn", "batch_norm": False, "width": 8}, "model.batch_norm=false, model.width=8"),
+        ({"name": "timm", "arch": "x", "arguments": {"depth": 2}}, "model.arguments.depth=2"),
+    ],
+)
+def test_keys_of_a_network_that_are_no_defaults_are_named(
+    tmp_path: Path, model: dict[str, Any], said: str
+) -> None:
+    make_study(tmp_path, seeds=(0, 1))
+    for path in tmp_path.glob("cells/*/result.json"):
+        result = json.loads(path.read_text())
+        result["config"]["model"] = model
+        path.write_text(json.dumps(result))
+    expected = f"Network: cnn{f' ({said})' if said else ''}, 391,562 parameters, 40 epochs."
+    assert expected in write_report(tmp_path).read_text()
 
 
 def test_unpaired_seeds_are_left_out_and_named(tmp_path: Path) -> None:

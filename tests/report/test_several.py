@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -16,7 +17,7 @@ from hiddenmix.report.looks import record_looks
 from hiddenmix.report.results import read_study
 from hiddenmix.report.several import Row, pool, read
 from hiddenmix.report.statistics import holm, mean_interval
-from hiddenmix.report.tables import p_text
+from hiddenmix.report.tables import escaped, p_text
 from tests.support.commands import unrendered
 from tests.support.made_study import write_answers
 
@@ -64,8 +65,12 @@ def test_every_question_stands_as_in_its_own_report(tmp_path: Path, studies: lis
         expected = json.loads(json.dumps(question_json(alone, 0.005)))
         assert {key: question[key] for key in expected} == expected
     table = pd.read_csv(output / "verdicts.csv")
-    p_values = [each["gain"]["p_value"] for each in stored["questions"]]
-    assert list(table["p (Holm)"]) == [p_text(each) for each in holm(p_values)]
+    assert list(table["on"]) == ["clean"] * 3 + ["shift"] * 3
+    for kind in ("clean", "shift"):  # a family each
+        own = [each for each in stored["questions"] if each["on"] == kind]
+        expected = holm([each["gain"]["p_value"] for each in own])
+        assert [each["p_holm"] for each in own] == expected
+        assert table.loc[table["on"] == kind, "p_holm"].tolist() == pytest.approx(expected)
     assert list(table["data"][:3]) == ["Digits", "写真 & <b> $a_$\\frac{", "Photos"]
     assert list(table["verdict"][:3]) == ["supported", "contradicted", "undecided"]
     text = (output / "report.md").read_text()
@@ -73,6 +78,98 @@ def test_every_question_stands_as_in_its_own_report(tmp_path: Path, studies: lis
     assert "**Clean test images**: 3 questions: 1 supported, 1 contradicted, 1 undecided." in text
     assert "Nothing is pooled over data sets." in text
     assert "写真 & &lt;b>" in text
+    table_of_questions, _, verdicts = text.partition("## The questions")[2].partition(
+        "## The verdicts"
+    )
+    assert "clean ones, shifted ones and outside sets are a family each" in table_of_questions
+    assert escaped(p_text(stored["questions"][0]["p_holm"])) in table_of_questions
+    assert verdicts.strip().startswith("one: **Supported** (Digits, cnn; clean test images)")
+
+
+def test_verdicts_csv_holds_numbers(tmp_path: Path, studies: list[Path]) -> None:
+    output = tmp_path / "forest"
+    assert main([*map(str, studies), "--output", str(output)]) == 0
+    questions = json.loads((output / "verdict.json").read_text())["questions"]
+    table = pd.read_csv(output / "verdicts.csv")
+    for (_, row), question in zip(table.iterrows(), questions, strict=True):
+        assert (row["n"], row["N"]) == (question["gain"]["seeds"], question["gain"]["images"])
+        assert row["margin_fraction"] == question["margin"] == 0.005
+        for end in ("mean", "low", "high", "seed_low", "seed_high"):
+            assert row[f"gain_{end}_fraction"] == pytest.approx(question["gain"][end])
+        for end in ("mean", "low", "high"):
+            mixup = question["image_mixup_over_plain"][end]
+            assert row[f"image_mixing_over_plain_{end}_fraction"] == pytest.approx(mixup)
+        assert row["p"] == pytest.approx(question["gain"]["p_value"])
+        assert row["p_flip"] == pytest.approx(question["gain"]["p_flip"])
+    assert "−" not in (output / "verdicts.csv").read_text()
+    assert table["variant"].isna().all()
+
+
+def changed(study: Path, part: str = "", **keys: Any) -> Path:
+    """The study, its networks with `part` in their name trained with other keys of the configuration."""
+    for path in study.glob(f"cells/*{part}*/result.json"):
+        result = json.loads(path.read_text())
+        result["config"] |= keys
+        path.write_text(json.dumps(result))
+    return study
+
+
+CNN = {"name": "cnn", "batch_norm": True}
+
+
+def test_what_differs_between_studies_of_one_network_is_in_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that a former version did not record has its default."""
+    unrendered(monkeypatch)
+    folders = [
+        made(tmp_path / name, "Digits", 0.1, "1") for name in ("old", "same", "plain", "far")
+    ]
+    same: dict[str, Any] = {
+        "model": CNN,
+        "dataset": {"train_size": None},
+        "epochs": 30,
+        "device": "cuda",
+    }
+    changed(folders[1], **same)
+    changed(folders[2], model=CNN | {"batch_norm": False})
+    changed(folders[3], epochs=5, optimizer={"lr": 0.1}, dataset={"train_size": 1000, "root": "x"})
+    assert {row.question.variant for row in read(folders[:2], None)[1]} == {""}
+    _, rows, _ = read(folders[:3], None)
+    names = {row.study: row.question.variant for row in rows}
+    normalised = "model.batch_norm=true"
+    assert names == {"old": normalised, "same": normalised, "plain": "model.batch_norm=false"}
+    assert {row.own.variant for row in rows} == {""}
+    names = {row.study: row.question.variant for row in read(folders[::3], None)[1]}
+    assert names == {
+        "old": "dataset.train_size=null, optimizer.lr=0.05, epochs=30",
+        "far": "dataset.train_size=1000, optimizer.lr=0.1, epochs=5",
+    }
+    output = tmp_path / "both"
+    assert main([*map(str, folders[1:3]), "--output", str(output)]) == 0
+    text = (output / "report.md").read_text()
+    assert "plain: **Supported** (Digits, cnn, model.batch_norm=false; clean test images)" in text
+    stored = json.loads((output / "verdict.json").read_text())["questions"]
+    assert {each["variant"] for each in stored} == {normalised, "model.batch_norm=false"}
+
+
+def test_what_varies_within_one_study_is_told_of_the_other(tmp_path: Path) -> None:
+    one, two = (made(tmp_path / name, "Digits", 0.1, "1") for name in ("one", "two"))
+    write_answers(one, SETTINGS, range(6), 400, lambda *_: 0.7, variant="1" * 8, digest="1" * 32)
+    changed(one, "-00000000-", originals=0.0)
+    changed(one, "-11111111-", originals=1.0)
+    names = [(row.study, row.question.variant) for row in read([one, two], None)[1]]
+    assert {*names} == {
+        ("one", "originals=1.0"),
+        ("one", "originals=0.0"),
+        ("two", "originals=0.0"),
+    }
+
+
+def test_other_data_of_one_title_are_told_apart(tmp_path: Path) -> None:
+    folders = [made(tmp_path / digest, "Digits", 0.1, digest) for digest in "12"]
+    names = {row.study: row.question.variant for row in read(folders, None)[1]}
+    assert names == {"1": "data=11111111", "2": "data=22222222"}
 
 
 def test_what_a_study_lacks_and_its_looks_are_said_beside_others_too(

@@ -325,3 +325,12 @@ def test_coverage_over_new_seeds_and_new_images(
     # Seeds alone are too sure of new images, the more so the more seeds there are.
     if n == 20:
         assert covered_by_seeds / studies < 0.88
+
+
+def test_the_ends_are_those_for_new_images_or_else_for_new_seeds() -> None:
+    whole, alone = two_way([[1, 0, 0], [0, 0, 1], [1, 0, 0]]), seeds_alone([0.1, 0.2, 0.4])
+    assert whole.low is not None
+    assert whole.ends == (whole.low, whole.high)
+    assert alone.low is None
+    assert alone.ends == (alone.seed_low, alone.seed_high)
+    assert two_way([[1, 0]]).ends == (None, None)

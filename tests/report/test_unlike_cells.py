@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from hiddenmix.report.answers import SHIFTS
+from hiddenmix.report.answers import SHIFTS, family_means, mean
 from hiddenmix.report.factors import _optimism
 from hiddenmix.report.findings import Findings, find
 from hiddenmix.report.results import read_study
@@ -166,3 +166,11 @@ def test_published_answers_of_other_results_are_not_taken(
     assert (question.word, question.without_predictions) == ("undecided", 6)
     assert question.gain is not None
     assert question.gain.mean == pytest.approx(-0.1)
+
+
+def test_a_family_counts_once_in_numbers_as_in_answers() -> None:
+    found = {"zoom_0.6": 0.25, "zoom_1.4": 0.75, "noise_0.1": 1.0}
+    assert family_means(found) == {"zoom": 0.5, "noise": 1.0}
+    assert mean(family_means(found).values()) == 0.75
+    arrays = {name: np.array([value, 0.0]) for name, value in found.items()}
+    assert mean(family_means(arrays).values()).tolist() == [0.75, 0.0]
