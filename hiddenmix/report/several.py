@@ -48,10 +48,10 @@ class Row:
     """The data's content: equal where two studies have the same data, whatever they call them."""
     question: Question
     """With what differs between the studies in its variant."""
-    own: Question
-    """As the study itself asks it."""
     margin: float
     """What counts as equal, a fraction."""
+    own: Question | None = None
+    """As the study itself asks it, where that is another name."""
     p_holm: float | None = None
     """Of its gain, corrected over the rows on the same kind of test images."""
 
@@ -88,7 +88,7 @@ def read(
         places += distances.of_study(found.places, name, in_common(study, told[name]))
         digests = dict(zip(study.cells["title"], study.cells["digest"], strict=True))
         rows += [
-            Row(name, digests[own.title], told_apart(own, told[name]), own, found.margin)
+            Row(name, digests[own.title], told_apart(own, told[name]), found.margin, own)
             for own in found.questions
         ]
     rows.sort(key=lambda row: _place(row.question.what))
@@ -259,7 +259,7 @@ def _markdown(
             "",
         ]
     for name, study in studies.items():
-        own = [row.own for row in rows if row.study == name]
+        own = [row.own or row.question for row in rows if row.study == name]
         said = [*looks(study, own), *head.unfinished(study, settings_table(study.cells))]
         lines += head.warnings(study)
         lines += [part for text in said if text for part in (f"{escaped(name)}: {text}", "")]
