@@ -1,13 +1,16 @@
 """Typed configuration: schema, checks, Hydra in and plain dataclasses out. Imports no torch."""
 
-from hiddenmix.config.checks import allowed, check, choices, takes_list, takes_number
-from hiddenmix.config.composition import GROUPS, config_folder, from_hydra, from_plain, register
-from hiddenmix.config.errors import ConfigError, UserError, counted, show
+from hiddenmix.config.allowed import allowed, choices, takes_list, takes_number
+from hiddenmix.config.checks import check
+from hiddenmix.config.composition import config_folder, from_hydra, from_plain, register
+from hiddenmix.config.errors import ConfigError, UserError, WrongValuesError, counted, show
 from hiddenmix.config.files import source_digest, with_digests
-from hiddenmix.config.meaning import check_meaning
+from hiddenmix.config.key_types import all_keys, normalised
+from hiddenmix.config.meaning import check_meaning, idle_keys
 from hiddenmix.config.modes import MODES, images_of, mode_rank, mode_words
 from hiddenmix.config.schema import (
     DATASETS,
+    GROUPS,
     MODELS,
     AdamConfig,
     CnnConfig,
@@ -59,6 +62,8 @@ __all__ = [
     "TimmConfig",
     "TorchvisionConfig",
     "UserError",
+    "WrongValuesError",
+    "all_keys",
     "allowed",
     "check",
     "check_meaning",
@@ -71,10 +76,12 @@ __all__ = [
     "expand_jobs",
     "from_hydra",
     "from_plain",
+    "idle_keys",
     "images_of",
     "layers",
     "mode_rank",
     "mode_words",
+    "normalised",
     "read_space",
     "refuse_grid",
     "register",

@@ -8,16 +8,11 @@ from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
 
-from hiddenmix.config.checks import allowed, check
+from hiddenmix.config.allowed import allowed
+from hiddenmix.config.checks import check
 from hiddenmix.config.errors import ConfigError, UserError, show
-from hiddenmix.config.schema import DATASETS, MODELS, AdamConfig, Config, DatasetConfig, SgdConfig
-
-GROUPS: dict[str, tuple[type[Any], ...]] = {
-    "dataset": (DatasetConfig,),
-    "model": MODELS,
-    "optimizer": (SgdConfig, AdamConfig),
-}
-"""The groups of the configuration, with the dataclasses that a file of each may fill."""
+from hiddenmix.config.key_types import normalised
+from hiddenmix.config.schema import DATASETS, GROUPS, Config, DatasetConfig
 
 
 def config_folder() -> Path:
@@ -52,6 +47,7 @@ def from_hydra(composed: DictConfig) -> Config:
     config = OmegaConf.to_object(bare)
     if not isinstance(config, Config):
         raise TypeError(f"the composed configuration has the wrong type {type(config).__name__}")
+    config = normalised(config)
     check(config)
     return config
 

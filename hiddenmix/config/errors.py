@@ -1,5 +1,10 @@
 """A user's mistake in words, and how values and counts are shown in them."""
 
+from collections.abc import Iterable, Sequence
+
+_TOLD = 10
+"""So many wrong values of one configuration are told."""
+
 
 class UserError(Exception):
     """A user's mistake. Its text, at most two lines, is all that the user sees; never a traceback."""
@@ -15,6 +20,35 @@ class ConfigError(UserError):
 
     def __reduce__(self) -> tuple[type["ConfigError"], tuple[str, object, str]]:
         return ConfigError, self._parts  # it comes back from a launcher's workers as it left
+
+
+class WrongValuesError(UserError):
+    """Several values that are not allowed, two lines each."""
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        self.errors = tuple(errors)
+        lines = [str(each) for each in self.errors[:_TOLD]]
+        left = len(self.errors) - len(lines)
+        super().__init__("\n".join([*lines, *([f"and {left} more"] if left else [])]))
+
+    def __reduce__(self) -> tuple[type["WrongValuesError"], tuple[tuple[ConfigError, ...]]]:
+        return WrongValuesError, (self.errors,)
+
+    def as_typed(self, keys: Sequence[str]) -> "WrongValuesError":
+        """The same in the order of `keys`; of those that are none of them, at the end."""
+        place = {key: number for number, key in reversed(list(enumerate(keys)))}
+        return WrongValuesError(
+            sorted(self.errors, key=lambda each: place.get(each.key, len(keys)))
+        )
+
+
+def refuse(errors: Iterable[ConfigError]) -> None:
+    """Raise those of `errors` that differ, if there are any: one as it is, or `WrongValuesError`."""
+    different = list({str(each): each for each in errors}.values())
+    if len(different) > 1:
+        raise WrongValuesError(different)
+    if different:
+        raise different[0]
 
 
 def show(value: object) -> str:

@@ -3,9 +3,9 @@
 Not for stored configurations, which a former version may have written.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from hiddenmix.config.errors import ConfigError
+from hiddenmix.config.errors import ConfigError, refuse
 from hiddenmix.config.schema import Config, DatasetConfig, OptimizerConfig
 
 _FOLDER, _ARRAYS, _IMPORT = "image_folder", "arrays", "import"
@@ -63,28 +63,49 @@ def _rules() -> list[_Rule]:
 
 
 def check_meaning(configs: Sequence[Config]) -> None:
-    """Raise `ConfigError` for a key that was set and means nothing in any of a command's `configs`.
+    """Raise `ConfigError` for a key that was set and means nothing in any of a command's `configs`, or
+    `WrongValuesError` for several.
 
     In a sweep over data sets a key may be for some of them alone.
     """
+    refuse([*_meaningless(configs), *_lacking(configs)])
+
+
+def _meaningless(configs: Sequence[Config]) -> Iterator[ConfigError]:
     for key, default, means, text in _rules():
         group, name = key.split(".")
         values = [getattr(getattr(config, group), name) for config in configs]
         is_set = [value for value in values if value != default]
         if is_set and not any(means(config) for config in configs):
-            raise ConfigError(key, is_set[0], text)
+            yield ConfigError(key, is_set[0], text)
     most = [each.max_repeats for each in configs if each.max_repeats != Config().max_repeats]
     if most and not any(each.repeats == "auto" for each in configs):
-        raise ConfigError("max_repeats", most[0], "only with repeats=auto; add that")
+        yield ConfigError("max_repeats", most[0], "only with repeats=auto; add that")
+
+
+def _lacking(configs: Sequence[Config]) -> Iterator[ConfigError]:
     for config in configs:
         dataset = config.dataset
         if dataset.name == _ARRAYS and dataset.root is None:
-            raise ConfigError("dataset.root", None, "an .npz file, with dataset=arrays")
+            yield ConfigError("dataset.root", None, "an .npz file, with dataset=arrays")
         if dataset.name == _IMPORT and dataset.target is None:
-            raise ConfigError("dataset.target", None, "<module>.<function>, with dataset=import")
+            yield ConfigError("dataset.target", None, "<module>.<function>, with dataset=import")
         if dataset.test is not None and dataset.test_fraction is not None:
-            raise ConfigError(
-                "dataset.test_fraction",
-                dataset.test_fraction,
-                "null where dataset.test names a folder",
-            )
+            rule = "null where dataset.test names a folder"
+            yield ConfigError("dataset.test_fraction", dataset.test_fraction, rule)
+
+
+def idle_keys(configs: Sequence[Config]) -> list[str]:
+    """A line for each key that changes nothing, and yet makes other networks of the same ones."""
+    idle = {
+        config.dataset.split_seed: None
+        for config in configs
+        if config.dataset.split_seed != DatasetConfig().split_seed
+        and config.dataset.validation == 0
+        and config.dataset.train_size is None
+    }
+    return [
+        f"dataset.split_seed={each} chooses nothing without dataset.validation or dataset.train_size: "
+        "the training is the same, yet its networks are not those without the key"
+        for each in idle
+    ]

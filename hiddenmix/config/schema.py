@@ -219,6 +219,14 @@ class AdamConfig(OptimizerConfig):
     """Decay rates of the first and second moment."""
 
 
+GROUPS: dict[str, tuple[type[Any], ...]] = {
+    "dataset": (DatasetConfig,),
+    "model": MODELS,
+    "optimizer": (SgdConfig, AdamConfig),
+}
+"""The groups of the configuration, with the dataclasses that a file of each may fill."""
+
+
 @dataclass(kw_only=True)
 class Config:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)

@@ -10,9 +10,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from hiddenmix.config.composition import GROUPS, config_folder, from_hydra, register
-from hiddenmix.config.errors import UserError, show
-from hiddenmix.config.schema import Config
+from hiddenmix.config.composition import config_folder, from_hydra, register
+from hiddenmix.config.errors import ConfigError, UserError, WrongValuesError, refuse, show
+from hiddenmix.config.schema import GROUPS, Config
 
 _VALUES = {field.name for field in fields(Config)} - {"dataset", "model", "optimizer"}
 """Keys that hold a plain value, where the others name a file of `conf/`."""
@@ -163,7 +163,17 @@ def compose_jobs(
             return compose(job)  # raises with Hydra's explanation
         return config
 
-    return [from_hydra(one(job)) for job in jobs]
+    configs: list[Config] = []
+    mistakes: list[ConfigError] = []
+    for job in jobs:
+        try:
+            configs.append(from_hydra(one(job)))
+        except ConfigError as error:
+            mistakes.append(error)
+        except WrongValuesError as errors:
+            mistakes += errors.errors
+    refuse(mistakes)
+    return configs
 
 
 def _is_plain(override: Any) -> bool:

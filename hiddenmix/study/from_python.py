@@ -10,7 +10,15 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from hiddenmix import report
-from hiddenmix.config import Config, UserError, check, check_meaning, configurations, counted
+from hiddenmix.config import (
+    Config,
+    UserError,
+    check,
+    check_meaning,
+    configurations,
+    counted,
+    normalised,
+)
 from hiddenmix.study.planning import check_requests
 from hiddenmix.study.running import run_command
 from hiddenmix.study.store import OUTPUTS
@@ -60,9 +68,10 @@ def run(
         named = any(text.startswith("workers=") for text in texts)
         for number, config in enumerate(configs):
             chosen = config.workers if named else 1
-            configs[number] = replace(
+            asked = replace(
                 config, study=study or config.study, workers=chosen if workers is None else workers
             )
+            configs[number] = normalised(asked)
             check(configs[number])
         check_meaning(configs)
         check_requests(configs)

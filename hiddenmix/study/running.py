@@ -12,7 +12,7 @@ from rich.console import Console
 
 from hiddenmix import data as data_room
 from hiddenmix import networks
-from hiddenmix.config import Config, ConfigError, UserError, counted, layers
+from hiddenmix.config import Config, ConfigError, UserError, counted, idle_keys, layers
 from hiddenmix.data import Whole
 from hiddenmix.study.announcement import announce, warn_of_layers
 from hiddenmix.study.cells import data_title
@@ -189,6 +189,8 @@ def train_plan(
     announce(display, study, cells, device, number, data, forms)
     for line in dict.fromkeys(line for each in configs for line in loaded.outside_remarks(each)):
         display.say(line)
+    for line in idle_keys(configs):
+        display.say(f"note: {line}")
     warn_of_layers(display, plan)
     run = Run(command, device, display, interrupts, loaded.outside)
     with _team(number, configs, loaded, run, display) as team:

@@ -9,8 +9,8 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from hiddenmix.config import GROUPS, MODES, UserError, allowed, choices, show, takes_list
-from hiddenmix.terminal.hints import all_keys, nearest_key, network, unknown_flag
+from hiddenmix.config import GROUPS, MODES, UserError, all_keys, allowed, choices, show, takes_list
+from hiddenmix.terminal.hints import nearest_key, network, unknown_flag
 from hiddenmix.terminal.signs import as_flags, has_typographic_quotes, plain
 
 _SWEEP = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag)\(.*\)$", re.DOTALL)

@@ -11,9 +11,10 @@ from traceback import walk_tb
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from hiddenmix.config import UserError, show
+from hiddenmix.config import UserError, WrongValuesError, show
 from hiddenmix.system import keep_freed_memory
 from hiddenmix.terminal.explaining import explain
+from hiddenmix.terminal.signs import plain
 from hiddenmix.terminal.streams import write_any_text
 
 VERSION = f"hiddenmix {metadata.version('hiddenmix')}"
@@ -48,6 +49,10 @@ def guarded(command: Callable[[], int]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         return command()
+    except WrongValuesError as errors:
+        typed = [plain(each.partition("=")[0]).lstrip("+") for each in sys.argv[1:]]
+        sys.stderr.write(f"{errors.as_typed(typed)}\n")
+        return USER_MISTAKE
     except UserError as error:
         text = str(error)
     except (HydraException, OmegaConfBaseException) as error:

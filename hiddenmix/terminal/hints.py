@@ -3,9 +3,9 @@
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
-from hiddenmix.config import GROUPS, Config, UserError, show
+from hiddenmix.config import GROUPS, UserError, all_keys, show
 from hiddenmix.terminal.signs import plain
 
 _ALIKE = {
@@ -40,15 +40,6 @@ _NETWORK = re.compile(
     re.IGNORECASE,
 )
 """Families of torchvision."""
-
-
-def all_keys() -> dict[str, Any]:
-    """Every key of the configuration with its type."""
-    found: dict[str, Any] = dict(get_type_hints(Config))
-    for group, kinds in GROUPS.items():
-        for kind in kinds:
-            found |= {f"{group}.{key}": hint for key, hint in get_type_hints(kind).items()}
-    return found
 
 
 def nearest_key(key: str) -> str | None:

@@ -9,8 +9,10 @@ from hiddenmix.config import (
     ConfigError,
     DatasetConfig,
     SgdConfig,
+    WrongValuesError,
     check_meaning,
     from_plain,
+    idle_keys,
 )
 
 
@@ -65,6 +67,19 @@ def test_refused(dataset: DatasetConfig) -> None:
 )
 def test_allowed(dataset: DatasetConfig) -> None:
     check_meaning([Config(dataset=dataset)])
+
+
+def test_a_split_that_splits_nothing_is_said_and_not_refused() -> None:
+    [said] = idle_keys([config(split_seed=5), config(split_seed=5, validation=0.1), config()])
+    assert said.startswith("dataset.split_seed=5 chooses nothing without dataset.validation")
+    assert idle_keys([config(split_seed=5, train_size=100), config()]) == []
+
+
+def test_all_keys_without_a_meaning_are_told() -> None:
+    with pytest.raises(WrongValuesError) as refused:
+        check_meaning([config(root="a", resize=32)])
+    keys = [each.key for each in refused.value.errors]
+    assert keys == ["dataset.root", "dataset.resize"]
 
 
 def test_in_a_sweep_one_job_that_needs_a_key_is_enough() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hiddenmix.config.checks import allowed
+from hiddenmix.config.allowed import allowed
 from hiddenmix.evaluation.adversarial import EPSILONS, adversarial, fgsm
 from hiddenmix.evaluation.calibration import BINS, calibration, calibration_error
 from hiddenmix.evaluation.clean import accuracy, clean
