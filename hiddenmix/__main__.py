@@ -1,8 +1,11 @@
-"""`python -m hiddenmix`: what commands there are."""
+"""`python -m hiddenmix`: what commands there are, each of which it also runs by its name."""
 
 import sys
+from importlib import import_module
+from typing import Any
 
-from hiddenmix.terminal import VERSION
+from hiddenmix.config import show
+from hiddenmix.terminal import VERSION, plain
 
 COMMANDS = f"""{VERSION}: where in a network does mixup help?
   python -m hiddenmix.train layer=conv1 mode=triplet    train a setting beside its baselines; -m sweeps
@@ -13,18 +16,24 @@ COMMANDS = f"""{VERSION}: where in a network does mixup help?
 Each of them explains itself with --help."""
 
 
-def main() -> int:
+_MODULES = {
+    **{name: f"hiddenmix.{name}" for name in ("train", "layers", "tune", "evaluate")},
+    "report": "hiddenmix.report.__main__",
+}
+
+
+def main() -> Any:
     """The command; 0, or 2 where something was asked that it cannot do."""
-    asked = sys.argv[1:]
+    asked = [plain(each) for each in sys.argv[1:]]
     if asked in (["--version"], ["-V"]):
         print(VERSION)  # noqa: T201
         return 0
+    if asked and asked[0] in _MODULES:
+        del sys.argv[1]
+        return import_module(_MODULES[asked[0]]).main()
     known = asked in ([], ["-h"], ["--help"])
     if not known:
-        sys.stderr.write(f"python -m hiddenmix runs nothing itself: {' '.join(asked)}\n")
-        if f"python -m hiddenmix.{asked[0]} " in COMMANDS:
-            sys.stderr.write(f"  write python -m hiddenmix.{' '.join(asked)}\n")
-            return 2
+        sys.stderr.write(f"python -m hiddenmix has no command {show(' '.join(asked))}\n")
     (sys.stdout if known else sys.stderr).write(COMMANDS + "\n")
     return 0 if known else 2
 

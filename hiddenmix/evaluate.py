@@ -51,6 +51,11 @@ def _run(options: argparse.Namespace) -> int:
         name, equals, path = each.partition("=")
         if not (name and equals and path):
             raise UserError(f"--outside={show(each)} is not allowed\n  allowed: NAME=PATH")
+        if name in (outside or {}):
+            raise UserError(
+                f"--outside={show(each)} is not allowed: {show(name)} is given twice\n"
+                "  allowed: each set under a name of its own"
+            )
         outside = {**(outside or {}), name: path}
     if options.images is not None and options.images < 1:
         raise UserError(f"--images={options.images} is not allowed\n  allowed: 1 or more")

@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -11,15 +10,20 @@ from tabulate import tabulate
 
 from hiddenmix.config import (
     Config,
-    UserError,
     check_meaning,
     config_folder,
     counted,
     from_hydra,
     register,
-    show,
 )
-from hiddenmix.terminal import as_flags, as_hydra_reads, quoted_text, told_or_run, unknown_flag
+from hiddenmix.terminal import (
+    as_flags,
+    as_hydra_reads,
+    layer_text,
+    told_or_run,
+    unknown_flag,
+    without_config_dir,
+)
 
 USAGE = """usage: python -m hiddenmix.layers [--all] [--json] [--config-dir DIR]
        [model=...] [dataset=...] [key=value ...]
@@ -49,7 +53,7 @@ def main() -> int:
 
 
 def _run() -> int:
-    folder, arguments = _config_dir(as_flags(sys.argv[1:]))
+    arguments, own_files = without_config_dir(as_flags(sys.argv[1:]))
     flags = {each for each in arguments if each.startswith("-")}
     for number, each in enumerate(arguments):
         name, _, value = each.partition("=")
@@ -57,32 +61,13 @@ def _run() -> int:
             value = value or "".join(arguments[number + 1 : number + 2])
             raise unknown_flag(name, value, "layers", (*FLAGS, "--config-dir", "--help"))
     overrides = as_hydra_reads([each for each in arguments if each not in flags], "layers")
-    if folder is not None:
-        overrides.append(f"hydra.searchpath=[{quoted_text(f'file://{folder.absolute()}')}]")
+    overrides += own_files
     register()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = from_hydra(compose(config_name="config", overrides=overrides))
     check_meaning([config])
     print(_text(config, everything="--all" in flags, as_json="--json" in flags))  # noqa: T201
     return 0
-
-
-def _config_dir(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """The folder of the user's own files, if one is named, and the other arguments; as Hydra's flag."""
-    folder: str | None = None
-    others: list[str] = []
-    rest = iter(arguments)
-    for each in rest:
-        flag, equals, value = each.partition("=")
-        if flag in ("--config-dir", "-cd"):
-            folder = value if equals else next(rest, "")
-        else:
-            others.append(each)
-    if folder is not None and not (folder and Path(folder).is_dir()):
-        raise UserError(
-            f"--config-dir {show(folder)} is no folder\n  expected: one with model/ or dataset/"
-        )
-    return Path(folder) if folder is not None else None, others
 
 
 def _text(config: Config, *, everything: bool, as_json: bool) -> str:
@@ -117,7 +102,7 @@ def _text(config: Config, *, everything: bool, as_json: bool) -> str:
         }
         for layer in (survey.layers if everything else chosen)
     ]
-    sweep = "layer=" + ",".join(layer.name for layer in chosen)
+    sweep = "layer=" + ",".join(layer_text(layer.name) for layer in chosen)
     name = model_name(config)
     if as_json:
         refused = survey.refused if everything else {}

@@ -15,11 +15,12 @@ from typing import Any, NoReturn
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import TaskFunction
 from hydra.utils import get_original_cwd
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from hiddenmix.config import (
@@ -61,11 +62,27 @@ class Door(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Remember what Hydra is about to make, and stand between it and another engine's launcher."""
         sweep = under_way()
-        sweep.made = Made(config)
+        sweep.made = _leave_on_error(lambda: _made(config))
         if not str(config.hydra.launcher["_target_"]).endswith("HiddenmixLauncher"):
             sweep.chosen = config.hydra.launcher
             with read_write(config), open_dict(config):
                 config.hydra.launcher = {"_target_": "hydra_plugins.hiddenmix_elsewhere.Elsewhere"}
+
+
+def _made(config: DictConfig) -> Made:
+    """What Hydra is about to make. Its record of a sweep over several studies lies beside them: in the
+    name of one that none of the jobs has it would look like a further study."""
+    swept = any(
+        OverridesParser.create().parse_override(each).is_sweep_override()
+        for each in config.hydra.overrides.task
+        if each.startswith("study=")
+    )
+    several = swept or "study" in (config.hydra.sweeper.get("params") or {})
+    folder = OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"]  # type: ignore[index, call-overload]
+    if several or OmegaConf.is_interpolation(config, "study"):
+        with read_write(config):
+            config.hydra.sweep.dir = folder.replace("outputs/${study}/hydra/", "outputs/.hydra/")
+    return Made(config)
 
 
 def _leave_on_error(action: Any) -> Any:

@@ -12,6 +12,7 @@ from hiddenmix.terminal import (
     plain,
     told_or_run,
     unknown_flag,
+    without_config_dir,
 )
 
 USAGE = """usage: python -m hiddenmix.tune [trials=20] [final_repeats=6] [key=value ...] [key=a,b ...]
@@ -27,6 +28,7 @@ them on the test images. Needs the extra `tune` (Optuna).
                       share of the training images held out
   study=tune          folder below outputs/
   key=value           any key of python -m hiddenmix.train
+  --config-dir DIR    a folder with your own files, such as DIR/model/mine.yaml for model=mine
 
 What is searched, in Hydra's grammar:
 
@@ -51,7 +53,7 @@ def main() -> int:
 
 def _run() -> int:
     own, rest = dict(_OWN), []
-    arguments = as_flags(sys.argv[1:])
+    arguments, own_files = without_config_dir(as_flags(sys.argv[1:]))
     for number, argument in enumerate(arguments):
         key, equals, value = argument.partition("=")
         key = plain(key)
@@ -72,6 +74,7 @@ def _run() -> int:
             rest.append(argument)
     # Commas are several values here, as in a sweep.
     fixed, space = read_space(as_hydra_reads(["-m", *without_log(rest)], "tune")[1:])
+    fixed += own_files
     for line in given_twice(rest):
         sys.stderr.write(f"note: {line}\n")
     from hiddenmix.study import Request, tune  # loads torch
@@ -85,7 +88,7 @@ def _refused_flag(flag: str, value: str) -> UserError:
         return UserError(f"{show(flag)} is no flag of tune\n  write {own}={show(value or '<n>')}")
     if flag in ("-m", "--multirun"):
         return UserError(f"{show(flag)} is no flag of tune\n  leave it away: a,b is searched")
-    return unknown_flag(flag, value, "tune", ("--help", "--version"))
+    return unknown_flag(flag, value, "tune", ("--config-dir", "--help", "--version"))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from hiddenmix.config.allowed import allowed, choices, takes_list, takes_number
 from hiddenmix.config.checks import check
 from hiddenmix.config.composition import config_folder, from_hydra, from_plain, register
 from hiddenmix.config.errors import ConfigError, UserError, WrongValuesError, counted, show
-from hiddenmix.config.files import source_digest, with_digests
+from hiddenmix.config.files import at_home, source_digest, with_digests
 from hiddenmix.config.key_types import all_keys, normalised
 from hiddenmix.config.meaning import check_meaning, idle_keys
 from hiddenmix.config.modes import MODES, images_of, mode_rank, mode_words
@@ -65,6 +65,7 @@ __all__ = [
     "WrongValuesError",
     "all_keys",
     "allowed",
+    "at_home",
     "check",
     "check_meaning",
     "choices",

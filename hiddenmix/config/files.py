@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import importlib.util
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 
-from hiddenmix.config.errors import ConfigError, UserError
+from hiddenmix.config.errors import ConfigError, UserError, show
 from hiddenmix.config.schema import ImportConfig, ModelConfig
 
 
@@ -27,12 +28,21 @@ def with_digests(model: ModelConfig) -> ModelConfig:
 
 def _weights_digest(path: str) -> str:
     try:
-        if Path(path).suffix != ".safetensors" or not Path(path).is_file():
+        place = at_home(path)
+        if place.suffix != ".safetensors":
             raise ConfigError("model.weights", path, "a .safetensors file")
-        status = Path(path).stat()
-        return _file_digest(path, status.st_mtime_ns, status.st_size)
+        if not place.is_file():
+            what = "is no file" if place.exists() else "no such file"
+            raise UserError(f"model.weights={show(path)}: {what}\n  allowed: a .safetensors file")
+        status = place.stat()
+        return _file_digest(str(place), status.st_mtime_ns, status.st_size)
     except OSError as error:
         raise UserError(f"model.weights={path} cannot be read: {error.strerror}") from error
+
+
+def at_home(path: str) -> Path:
+    """`path`, whose `~` is the user's home; of a user that there is not, as it stands."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path's own raises for such a user
 
 
 @lru_cache

@@ -9,7 +9,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hiddenmix.config.allowed import allowed
 from hiddenmix.config.errors import UserError, show
+from hiddenmix.config.key_types import all_keys
 
 
 @dataclass(frozen=True)
@@ -141,12 +143,25 @@ def _range(key: str, text: str, found: object) -> Range:
     numbers = all(isinstance(each, (int, float)) and math.isfinite(each) for each in (low, high))
     if tags - {"log"} or not numbers or low > high or (log and (low <= 0 or step is not None)):
         raise _refused(key, text)
+    if _is_whole(key) and step is None:
+        if not (float(low).is_integer() and float(high).is_integer()):
+            raise UserError(
+                f"{key}={show(_short(text))} has no whole ends\n  allowed: {allowed(key)}"
+            )
+        low, high = int(low), int(high)  # Hydra makes fractions of them
     return Range(low, high, log, step)
 
 
+def _is_whole(key: str) -> bool:
+    return key == "mode" or all_keys().get(key) in (int, int | None)
+
+
+def _short(text: str) -> str:
+    return re.sub(r"tag\(log,\s*interval\((.*)\)\)", r"log(\1)", text)
+
+
 def _refused(key: str, text: str) -> UserError:
-    text = re.sub(r"tag\(log,\s*interval\((.*)\)\)", r"log(\1)", text)
     return UserError(
-        f"{key}={show(text)} cannot be searched\n"
+        f"{key}={show(_short(text))} cannot be searched\n"
         "  allowed: a,b,c; interval(low,high); log(low,high) with low above 0; range(start,stop,step)"
     )

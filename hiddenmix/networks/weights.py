@@ -5,7 +5,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from hiddenmix.config import UserError, counted
+from hiddenmix.config import UserError, at_home, counted
 from hiddenmix.terminal import clean
 
 _NAMED = 6
@@ -19,7 +19,7 @@ def take_weights(network: nn.Module, path: str) -> str:
     `UserError` where the file cannot be read, or nothing in it fits.
     """
     try:
-        stored = load_file(path)
+        stored = load_file(at_home(path))
     except (OSError, SafetensorError) as error:
         raise UserError(f"model.weights={path} cannot be read\n  {clean(error, 300)}") from error
     own = {

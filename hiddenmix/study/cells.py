@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def model_name(config: Config) -> str:
 
 
 def _label(config: Config) -> str:
-    model, layer = _short(model_name(config)), _short("+".join(layers(config)))
+    model, layer = _short(model_name(config)), _as_folder("+".join(layers(config)))
     label = f"{config.dataset.name}-{model}-{layer}"
     if is_plain(config):
         return label
@@ -97,6 +98,18 @@ def _label(config: Config) -> str:
 def _short(name: str) -> str:
     # A file name holds at most 255 bytes, and a list of dotted layer names has no such limit.
     return name if len(name) <= 80 else name[:72] + hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def _as_folder(layer: str) -> str:
+    """A layer's name, in which a module's may hold any sign, as part of a folder's: `_` for a sign that
+    none should hold, and cut by bytes. The digest behind it tells apart what is then equal."""
+    safe = re.sub(r"[^\w.+-]", "_", layer)
+    if safe.isascii():
+        return _short(safe)
+    cut = safe.encode()[:72].decode(errors="ignore")
+    return (
+        safe if len(safe.encode()) <= 80 else cut + hashlib.sha256(layer.encode()).hexdigest()[:8]
+    )
 
 
 def cell_id(config: Config, data: str) -> str:

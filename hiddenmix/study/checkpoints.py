@@ -84,7 +84,7 @@ def _digest(cell: str, payload: bytes) -> str:
 def _payload(path: Path, cell: str) -> bytes:
     """The checked bytes of a checkpoint; raises `CheckpointError` or `OSError`."""
     header, _, payload = path.read_bytes().partition(b"\n")
-    words = header.decode("ascii", "replace").split(" ")
+    words = header.decode("utf-8", "replace").split(" ")
     if words[:2] != ["hiddenmix", "checkpoint"] or len(words) != 5:
         raise CheckpointError("it is damaged, or no checkpoint of hiddenmix")
     if words[2] != str(VERSION):

@@ -69,7 +69,7 @@ def conclude(
     def say(text: str) -> None:
         console.print(Text(text), soft_wrap=True)
 
-    written = True
+    written, last = True, ""
     told = _told(folder, names)
     results = [Cell.read(folder / "cells" / name / "result.json") for name in names]
     if shown := {str(each["setting"]) for each in results if each is not None}:
@@ -89,9 +89,9 @@ def conclude(
             reason = " ".join(str(error).split())
             say(f"failed: {reason}; the results stand: python -m hiddenmix.report {folder}")
         if written and full_report:
-            say(f"report: {path}")
+            last = f"report: {path}"
         elif written:
-            say(f"report with figures: python -m hiddenmix.report {folder}")
+            last = f"report with figures: python -m hiddenmix.report {folder}"
         report.record_looks(folder, found.questions)
     for name, message in failures.items():
         say(f"failed: {name}: {message}")
@@ -103,6 +103,8 @@ def conclude(
     say(f"results: {folder}/summary.csv and {folder}/cells")
     for name in told:
         say(_WHERE[name].format(folder=folder))
+    if last:
+        say(last)
     return written
 
 

@@ -24,7 +24,7 @@ from hiddenmix.config import (
     show,
 )
 from hiddenmix.study.planning import check_requests
-from hiddenmix.terminal import explain
+from hiddenmix.terminal import explain, layer_text
 
 SIDES = {"hidden": "hidden layer", "input": "images"}
 """The two sides of a tuned comparison."""
@@ -79,7 +79,8 @@ class Request:
             for part in key.split("."):
                 value = getattr(value, part, None)
             if isinstance(each, Choice):
-                found |= {key: show(value)} if show(value) in each.values else {}
+                for text in (show(value), layer_text(show(value))):
+                    found |= {key: text} if text in each.values else {}
             elif each.step is None and isinstance(value, (int, float)):
                 found |= {key: value} if each.low <= value <= each.high else {}
         return found
@@ -114,8 +115,12 @@ def complete(request: Request) -> tuple[Request, Config]:
         if key in keys:
             raise UserError(f"{key} means nothing for a tuning\n  {text}")
     fixed = list(request.fixed)
-    fixed += [] if "study" in keys else ["study=tune"]
-    fixed += [] if "dataset.validation" in keys else ["dataset.validation=0.2"]
+    # An experiment file may give keys their values too, which stand.
+    [given] = request.compose([fixed])
+    if "study" not in keys and given.study == Config().study:
+        fixed.append("study=tune")
+    if "dataset.validation" not in keys and given.dataset.validation == 0:
+        fixed.append("dataset.validation=0.2")
     [base] = request.compose([fixed])
     if base.dataset.validation == 0:
         raise ConfigError("dataset.validation", base.dataset.validation, "above 0 for a tuning")
@@ -126,17 +131,25 @@ def complete(request: Request) -> tuple[Request, Config]:
         check_requests([base])
         rate = base.optimizer.lr
         default: Space = {
-            "layer": Choice(tuple(_stages(base))),
+            "layer": Choice(tuple(map(layer_text, _stages(base)))),
             "mode": Choice(tuple(MODES)),
             "alpha": Range(0.1, 4.0, log=True),
             "optimizer.lr": Range(rate / _TIMES, rate * _TIMES, log=True),
         }
-        space = {key: each for key, each in default.items() if key not in keys}
+        own = keys | _set_otherwise(base)
+        space = {key: each for key, each in default.items() if key not in own}
         if not space:
             raise UserError(
                 "nothing is left to tune\n  several values are written alpha=log(0.1,4)"
             )
     return replace(request, fixed=fixed, space=space), base
+
+
+def _set_otherwise(base: Config) -> set[str]:
+    """Those of the keys searched by default that have another value than theirs."""
+    usual, rate = Config(), type(base.optimizer)().lr
+    found = {key for key in ("layer", "mode", "alpha") if getattr(base, key) != getattr(usual, key)}
+    return found | ({"optimizer.lr"} if base.optimizer.lr != rate else set())
 
 
 def check_space(request: Request, base: Config) -> None:

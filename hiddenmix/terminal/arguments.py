@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from hiddenmix.config import GROUPS, MODES, UserError, all_keys, allowed, choices, show, takes_list
-from hiddenmix.terminal.hints import nearest_key, network, unknown_flag
+from hiddenmix.terminal.hints import nearest_key, network, no_hydra, unknown_flag
 from hiddenmix.terminal.signs import as_flags, has_typographic_quotes, plain
 
 _SWEEP = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag)\(.*\)$", re.DOTALL)
@@ -23,8 +23,10 @@ _FREE = ("dataset.outside", "model.arguments")
 _NULL = ("dataset.resize", *_FREE)
 """Keys of any type that are null by default."""
 
-# A layer of nn.Sequential is called by its number, and `1.10` is no decimal fraction there.
-_NUMBERS = re.compile(r"""(?<![\w.'"-])\d+(\.\d+)*(?![\w.'"])""")
+_LAYERS = re.compile(
+    r"""'(?:\\'|[^'])*'|"(?:\\"|[^"])*"|\brange\([^()]*\)|\$\{[^}]*\}|[^\s,\[\](){}'":=\\]+"""
+)
+"""In a value of `layer`: what Hydra reads as it is (quotes, a range, `${...}`), and words."""
 
 _LAYER = r"none|input|(conv|pool|fc|layer|stage|block)[.\d]*"
 """What is typed as a layer without its key."""
@@ -99,6 +101,8 @@ def _override(
         key = bare if not key.startswith("~") else key
     if key == "experiment" and value.lower() in ("", "null", "none"):
         return None
+    if not bare.startswith("hydra") and re.search(r"\$\{\s*hydra[.:]", value):
+        raise UserError(no_hydra(key))
     hint = keys.get(key)
     if hint in (str, str | None) and not choices(key):
         if "." in key or sweep or "," not in value:  # no name or device has a comma
@@ -151,11 +155,30 @@ def _other(key: str, value: str, hint: Any, typed: str) -> str:
             r"(?<![\w.+-])\+?\d[\d_]*(\.\d*([eE]\+?\d)?|[eE]\+?\d)(?![\w.])", _whole, value
         )
     if key == "layer":
-        value = _NUMBERS.sub(r"'\g<0>'", value)
+        value = _LAYERS.sub(lambda found: _layer_name(found.group()), _listed(value))
     if key in GROUPS and value.startswith("[") and "," in value:
         inside = value.strip("[]")
         raise UserError(f"{show(typed)} is not allowed\n  one of them, or -m {key}={show(inside)}")
     return value
+
+
+def _listed(value: str) -> str:
+    """`choice(a,b)` as `a,b`, which is the same but that Hydra keeps quotes in it."""
+    found = re.fullmatch(r"choice\(([^()]+)\)", value)
+    return found.group(1) if found and "," in re.sub(r"\[.*?\]", "", found.group(1)) else value
+
+
+def _layer_name(word: str) -> str:
+    """A word of a value of `layer`, quoted where Hydra would not read it as a text: a layer of
+    nn.Sequential is called by its number, and `1.10` is no decimal fraction there."""
+    own = word[0] in "'\"$" or word.startswith("range(")
+    number = re.fullmatch(r"\d+(\.\d+)*", word)
+    return quoted_text(word) if not own and (number or not word.isascii()) else word
+
+
+def layer_text(name: str) -> str:
+    """A layer's name as it is typed behind `layer=`."""
+    return name if re.fullmatch(r"[A-Za-z_][\w./-]*", name, re.ASCII) else quoted_text(name)
 
 
 def _whole(found: re.Match[str]) -> str:

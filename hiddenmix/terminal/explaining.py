@@ -7,7 +7,7 @@ from itertools import chain
 
 from hiddenmix.config import GROUPS, Config, allowed, show, takes_list, takes_number
 from hiddenmix.system import install_extra
-from hiddenmix.terminal.hints import nearest_key, needed_group, network
+from hiddenmix.terminal.hints import nearest_key, needed_group, network, no_hydra
 
 _PACKAGES = {
     **dict.fromkeys(("submitit_slurm", "submitit_local"), "slurm"),
@@ -73,6 +73,8 @@ def _sweep(text: str) -> str | None:
 
 def _interpolation(text: str) -> str | None:
     """`${...}`, of which nothing is known."""
+    if re.search(r"HydraConfig was not set|(key '|value:? ?)hydra\.", text):
+        return no_hydra(_key(text) or "a value")
     if found := re.search(r"Environment variable '(.*?)' not found", text):
         return (
             f"${{oc.env:{show(found.group(1))}}}: that environment variable is not set\n"

@@ -70,6 +70,11 @@ def network(name: str) -> str | None:
     return f"model=torchvision model.arch={name.lower()}" if _NETWORK.match(name) else None
 
 
+def no_hydra(key: str) -> str:
+    """For `${hydra:...}` in a value: a job's configuration is read before Hydra knows of the job."""
+    return f"${{hydra:...}} cannot be used in {show(key)}\n  allowed: ${{<key>}}, ${{now:...}}"
+
+
 def unknown_flag(
     flag: str, value: str, command: str, known: Iterable[str], *, configured: bool = True
 ) -> UserError:

@@ -59,6 +59,36 @@ def _results(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in paths]
 
 
+def test_layers_of_any_name_are_mixed_at(tmp_path: Path, run: Command) -> None:
+    """torch refuses a dot in a module's name alone."""
+    (tmp_path / "own_mynet.py").write_text("""
+from torch import nn
+
+def make(classes):
+    parts = {"res-1": nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), "été": nn.Conv2d(2, 2, 3)}
+    body = nn.ModuleDict({**parts, "a/b|c": nn.ReLU()})
+    return Net(body, classes)
+
+class Net(nn.Module):
+    def __init__(self, body, classes):
+        super().__init__()
+        self.body, self.head = body, nn.Linear(2 * 16, classes)
+
+    def forward(self, x):
+        for part in self.body.values():
+            x = part(x)
+        return self.head(x.flatten(1))
+""")
+    net = ("model=import", "model.target=own_mynet.make", "baseline=false", "workers=1", *BRIEF)
+    done = run("checkpoint_seconds=0", "-m", "layer=body.res-1,body.été,'body.a/b|c'", *net)
+    assert done.code == 0, done.output
+    results = _results(tmp_path)
+    assert {result["layer"] for result in results} == {"body.res-1", "body.été", "body.a/b|c"}
+    text = (tmp_path / "outputs/default/report/report.md").read_text()
+    assert "body.a/b\\|c" in text
+    assert run("layer=body.nope", *net).errors.startswith("layer=body.nope is not allowed")
+
+
 def test_an_own_network_is_trained_beside_its_baselines(tmp_path: Path, run: Command) -> None:
     done = run("layer=stage", *OWN)
     assert done.code == 0, done.errors

@@ -48,6 +48,44 @@ def test_the_command_line_goes_before_a_files_grid(run: Command, tmp_path: Path)
     assert settings(tmp_path) == {"conv3-siamese-a0.5-s0", "conv3-triplet-a0.5-s0"}
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("studies", [("study=a_${seed}", "seed=1,2"), ("study=a_1,a_2",)])
+def test_a_sweep_over_studies_leaves_no_further_one(
+    run: Command, tmp_path: Path, studies: tuple[str, ...]
+) -> None:
+    ended = run("-m", *FAST, *studies)
+    assert ended.code == 0, ended.errors
+    assert {each.name for each in (tmp_path / "outputs").iterdir()} == {"a_1", "a_2", ".hydra"}
+    assert len(list((tmp_path / "outputs/.hydra").glob("*/multirun.yaml"))) == 1
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("flags", [(), ("-m",)])
+def test_hydra_in_a_file_is_refused_without_its_warning(
+    run: Command, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    (tmp_path / "mine/experiment").mkdir(parents=True)
+    text = "# @package _global_\nstudy: a_${hydra:job.name}\n"
+    (tmp_path / "mine/experiment/a.yaml").write_text(text)
+    ended = run(*flags, f"--config-dir={tmp_path / 'mine'}", "experiment=a", *FAST)
+    assert (ended.code, ended.errors.splitlines()) == (
+        2,
+        ["${hydra:...} cannot be used in study", "  allowed: ${<key>}, ${now:...}"],
+    )
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_all_wrong_keys_are_told_in_the_order_typed(run: Command, tmp_path: Path) -> None:
+    for sweep in ((), ("-m", "layer=conv1,conv2")):
+        ended = run(*sweep, "epochs=0", "batch_size=1", "alpha=-1")
+        assert ended.code == 2
+        told = [line.split("=")[0] for line in ended.errors.splitlines()]
+        rule = "  allowed: a whole number from 1 to 1000000"
+        assert told[::2] == ["epochs", "batch_size", "alpha"]
+        assert ended.errors.splitlines()[1] == rule
+        assert not (tmp_path / "outputs").exists()
+
+
 def test_a_grid_without_m_is_refused(run: Command, tmp_path: Path) -> None:
     ended = run(experiments(tmp_path, a="layer: conv1,conv2"), "experiment=a", *FAST)
     assert ended.code == 2

@@ -68,9 +68,11 @@ def test_one_setting_beside_its_baselines(
     assert "data digits: 120 of 1,437 training and 360 test images of 10 classes" in done.stdout
     for words in ("none", "input", "conv1", "triplet", "gain"):
         assert words in done.stdout
-    assert (
-        done.stdout.rstrip().splitlines()[-1] == "TensorBoard: tensorboard --logdir outputs/default"
-    )
+    assert done.stdout.rstrip().splitlines()[-3:] == [
+        "results: outputs/default/summary.csv and outputs/default/cells",
+        "TensorBoard: tensorboard --logdir outputs/default",
+        "report with figures: python -m hiddenmix.report outputs/default",
+    ]
     found = results(folder)
     settings = {(r["layer"], r["mode"], r["alpha"], r["seed"]) for r in found.values()}
     assert settings == {

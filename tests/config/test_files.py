@@ -137,7 +137,9 @@ def test_installed_packages_that_own_code_imports_are_not_walked(
     assert walked == [folder / "walkpart"]
 
 
-def test_files_that_are_not_there_are_refused(folder: Path) -> None:
+def test_files_that_are_not_there_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UserError, match="there is no module nosuchnet"):
         source_digest("nosuchnet.Net")
     write(folder / "weights.pt", "")
@@ -145,7 +147,13 @@ def test_files_that_are_not_there_are_refused(folder: Path) -> None:
     for wrong in ("weights.pt", "missing.safetensors", "."):
         with pytest.raises(UserError, match=r"a \.safetensors file"):
             with_digests(TorchvisionConfig(weights=wrong))
+    with pytest.raises(UserError, match=r"^model\.weights=missing\.safetensors: no such file\n"):
+        with_digests(TorchvisionConfig(weights="missing.safetensors"))
+    monkeypatch.setenv("HOME", str(folder))
+    at_home = with_digests(TorchvisionConfig(weights="~/weights.safetensors"))
+    assert at_home.weights == "~/weights.safetensors"
     model = TorchvisionConfig(weights="weights.safetensors")
+    assert at_home.weights_digest == with_digests(model).weights_digest
     first = with_digests(model)
     write(folder / "weights.safetensors", "other")
     assert with_digests(first).weights_digest not in (None, first.weights_digest)

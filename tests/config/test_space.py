@@ -29,6 +29,23 @@ def test_one_value_is_fixed_and_several_are_searched() -> None:
     assert [str(each) for each in space.values()][:5] == shown
 
 
+def test_intervals_of_a_key_of_whole_numbers_are_of_whole_numbers() -> None:
+    typed = ["epochs=interval(10,30)", "batch_size=log(16,256)", "mode=interval(2,4)"]
+    _, space = read_space(without_log([*typed, "alpha=interval(1,4)"]))
+    assert [repr(each) for each in space.values()] == [
+        "Range(low=10, high=30, log=False, step=None)",
+        "Range(low=16, high=256, log=True, step=None)",
+        "Range(low=2, high=4, log=False, step=None)",
+        "Range(low=1.0, high=4.0, log=False, step=None)",
+    ]
+    assert space["epochs"].size == 21
+    with pytest.raises(UserError) as refused:
+        read_space(without_log(["epochs=log(1.5,30)"]))
+    assert str(refused.value) == (
+        "epochs=log(1.5,30) has no whole ends\n  allowed: a whole number from 1 to 1000000"
+    )
+
+
 def test_the_long_form_of_a_logarithm_is_hydras_own() -> None:
     long = ["alpha=tag(log,interval(0.1,4))"]
     assert without_log(["alpha=log(0.1,4)"]) == long

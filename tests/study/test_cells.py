@@ -276,6 +276,16 @@ def test_a_number_of_images_is_a_setting_with_baselines_of_its_own() -> None:
     assert list(plan.cells)[-1].startswith("digits-cnn-conv1-4-a1-s0-")
 
 
+def test_a_module_of_any_name_is_no_path_and_fits_into_a_folders_name() -> None:
+    assert cell_id(changed(layer="res-1")).startswith("digits-cnn-res-1-siamese-")
+    assert cell_id(changed(layer="été.0")).startswith("digits-cnn-été.0-siamese-")
+    assert cell_id(changed(layer="a/b|c d")).startswith("digits-cnn-a_b_c_d-siamese-")
+    assert cell_id(changed(layer="a/b")) != cell_id(changed(layer="a_b"))
+    long = [cell_id(changed(layer=f"{'层' * 79}{end}")) for end in "ab"]
+    assert max(len(each.encode()) for each in long) <= 200
+    assert long[0] != long[1]
+
+
 def test_the_operation_makes_another_setting_with_baselines_of_its_own() -> None:
     mixup, cut = changed(mode="triplet"), changed(mode="triplet", operation="cutmix")
     assert cell_id(cut).startswith("digits-cnn-conv1-cutmix-triplet-a1-s0-")

@@ -48,6 +48,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_a_cell_of_any_script_knows_its_own(tmp_path: Path) -> None:
+    """Named by a module or a layer of it."""
+    warned = Warnings()
+    checkpoints.save(tmp_path, "digits-réseau.Net-层-siamese-a1-s0-01234567", state(1))
+    found = checkpoints.load(tmp_path, "digits-réseau.Net-层-siamese-a1-s0-01234567", warned)
+    assert same(found, 1)
+    assert not warned
+
+
 def test_the_newest_state_is_loaded_and_the_one_before_kept(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {CURRENT, PREVIOUS}
     warned = Warnings()

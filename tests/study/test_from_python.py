@@ -36,11 +36,13 @@ def test_a_sweep_gives_the_studys_table(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_configuration_is_as_good_as_overrides() -> None:
+    """Numbers and sequences are of the command line's types."""
     config = Config(
         dataset=DatasetConfig(train_size=200),
-        model=CnnConfig(channels=[4, 4, 4], width=8),
+        model=CnnConfig(channels=(4, 4, 4), width=8.0),  # type: ignore[arg-type]
+        alpha=1,
         epochs=1,
-        repeats=1,
+        repeats=1.0,
         batch_size=50,
         baseline=False,
     )

@@ -96,6 +96,12 @@ PLACES = [
         "evaluate: no such folder", "nowhere is no study", ("outputs/nowhere",), program="evaluate"
     ),
     Bad(
+        "evaluate: a name twice",
+        r"--outside=a=two.npz is not allowed: a is given twice\n  allowed: each set under",
+        ("outputs/default", "--outside", "a=one.npz", "--outside", "a=two.npz"),
+        program="evaluate",
+    ),
+    Bad(
         "report: no such folder", "nowhere is not a folder", ("outputs/nowhere",), program="report"
     ),
 ]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hiddenmix.config import UserError
-from hiddenmix.terminal import as_hydra_reads, decimal_commas, given_twice
+from hiddenmix.terminal import as_hydra_reads, decimal_commas, given_twice, layer_text
 from hiddenmix.terminal.hints import nearest_key
 
 NAMES = [
@@ -172,6 +172,38 @@ def test_what_cannot_be_read_is_explained(arguments: list[str], words: str) -> N
 )
 def test_what_is_meant_is_read(argument: str, value: object) -> None:
     assert read(argument) == value
+
+
+@pytest.mark.parametrize(
+    ("typed", "values"),
+    [
+        ("range(0,3)", ["0", "1", "2"]),
+        ("sort(range(0,2),reverse=true)", ["1", "0"]),
+        ("0,1.10,conv1", ["'0'", "'1.10'", "conv1"]),
+        ("res-1,3-a,1-x.0", ["res-1", "3-a", "1-x.0"]),
+        ("été,[input,层.0],'a b'", ["'été'", "[input,'层.0']", "'a b'"]),
+        ("choice(0,ä)", ["'0'", "'ä'"]),
+    ],
+)
+def test_layers_of_any_name_are_swept_over(typed: str, values: list[str]) -> None:
+    [_, text] = as_hydra_reads(["-m", f"layer={typed}"])
+    override = OverridesParser.create().parse_override(text)
+    assert list(override.sweep_string_iterator()) == values
+
+
+@pytest.mark.parametrize("name", ["conv1", "layer1.0.bn2", "res-1", "0.10", "été", "a b", "it's"])
+def test_a_layers_name_is_shown_as_it_is_typed(name: str) -> None:
+    assert read(f"layer={layer_text(name)}") == name
+
+
+@pytest.mark.parametrize("value", ["c_${hydra:job.name}", "b_${hydra.job.num}"])
+def test_hydra_itself_is_no_part_of_a_value(value: str) -> None:
+    with pytest.raises(UserError) as refused:
+        as_hydra_reads(["-m", f"study={value}"])
+    assert str(refused.value) == (
+        "${hydra:...} cannot be used in study\n  allowed: ${<key>}, ${now:...}"
+    )
+    as_hydra_reads([f"hydra.sweep.dir=outputs/{value}"])
 
 
 def test_flags_stand_anywhere() -> None:

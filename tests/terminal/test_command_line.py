@@ -6,6 +6,8 @@ from importlib import metadata
 
 import pytest
 
+from hiddenmix import __main__ as package
+from hiddenmix import tune
 from hiddenmix.config import UserError
 from hiddenmix.terminal import told_or_run
 
@@ -34,13 +36,29 @@ def test_the_package_lists_its_commands() -> None:
     assert done.stdout == started("hiddenmix", "--help").stdout
 
 
-def test_the_package_itself_runs_nothing() -> None:
-    done = started("hiddenmix", "train")
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr == (
-        "python -m hiddenmix runs nothing itself: train\n  write python -m hiddenmix.train\n"
-    )
+def test_the_package_runs_a_command_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hiddenmix", *arguments])
+        try:
+            code = package.main()
+        except SystemExit as left:
+            code = left.code
+        return (code, *capsys.readouterr())
+
+    assert run("tune", "--help") == (0, f"{tune.USAGE}\n", "")
+    code, _, said = run("train", "alpha=0")
+    assert (code, said.splitlines()[0]) == (2, "alpha=0.0 is not allowed")
+    code, _, said = run("report", "outputs/nowhere")
+    assert (code, "nowhere is not a folder" in said) == (2, True)
+    code, _, said = run("evaluate", "outputs/nowhere")
+    assert (code, "nowhere is no study" in said) == (2, True)
+    code, _, said = run("layers", "--nope")
+    assert (code, said.splitlines()[0]) == (2, "--nope is no flag of layers")
+    code, _, said = run("trian", "layer=conv1")
+    assert code == 2
+    assert said == f"python -m hiddenmix has no command trian layer=conv1\n{package.COMMANDS}\n"
 
 
 def _refused() -> int:
