@@ -1,8 +1,7 @@
 """Which test images each network answers right, from the kept predictions. NumPy alone, no torch."""
 
-import gzip
 import hashlib
-import zlib
+import lzma
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,7 +25,7 @@ CLEAN, SHIFTS = "clean", "shift"
 CLEAN_SUBSET = "clean/subset"
 """The clean test images that shifts and attacks were measured on: with `evaluation_images` not all."""
 
-NAME = "answers.safetensors.gz"
+NAME = "answers.safetensors.xz"
 """In a report's folder: what is needed of all predictions to compute its statistics again."""
 
 
@@ -105,7 +104,7 @@ class Answers:
             arrays[f"{what}|{number}"] = np.stack([*parts.values()], axis=1)
         for names, number in lists.items():
             arrays[f"{_CELLS}|{number}"] = np.frombuffer(names.encode(), np.uint8)
-        return gzip.compress(save(arrays), mtime=0)  # equal answers, equal bytes
+        return lzma.compress(save(arrays), preset=9)  # equal answers, equal bytes
 
 
 def _comparable(row: pd.Series) -> set[str]:
@@ -158,7 +157,7 @@ _Kept = dict[tuple[str, str | None], dict[str, Right]]
 def _load_published(path: Path) -> _Kept:
     found: _Kept = {}
     try:
-        arrays = load(gzip.decompress(path.read_bytes()))
+        arrays = load(lzma.decompress(path.read_bytes()))
         for name, values in arrays.items():
             what, _, number = name.rpartition("|")
             names = arrays.get(f"{_CELLS}|{number}")
@@ -170,7 +169,7 @@ def _load_published(path: Path) -> _Kept:
                     names.tobytes().decode().split("\n"), values.T, strict=True
                 ):
                     _keep(found, cell, what, column)
-    except (OSError, EOFError, SafetensorError, zlib.error, ValueError):
+    except (OSError, EOFError, SafetensorError, lzma.LZMAError, ValueError):
         return {}
     for each in found.values():
         families = sorted(what for what in each if what.startswith(f"{SHIFTS}/"))

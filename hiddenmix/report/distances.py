@@ -6,11 +6,10 @@ mean over the plainly trained networks, the gain that over the input. Ranks are 
 and network alone: between them much else differs.
 """
 
-import gzip
 import io
 import itertools
+import lzma
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from hiddenmix.report.two_way import Gain
 from hiddenmix.terminal import clean
 
 NAME = "mixing_distance.csv"
-PUBLISHED = f"{NAME}.gz"
+PUBLISHED = f"{NAME}.xz"
 
 MEASURES = {
     "distance": "the distance from image mixing",
@@ -52,7 +51,7 @@ mixture of their answers to the two images; cross-entropy of p against the mixed
 0.693 for images of two classes, 0 for one) and KL(q‖p), in nats; total variation of p and q; how often \
 the likeliest class of p is one of the two. The gain is over the input, of the settings that all layers \
 have. \
-mixing_distance.csv (published: .csv.gz) has every network, three images, and other weights; \
+mixing_distance.csv (published: .csv.xz) has every network, three images, and other weights; \
 docs/why.md the formulas."""
 
 
@@ -132,7 +131,7 @@ def content(study: Study) -> bytes | None:
         text = _text(study.folder)
     except UnusableError:
         return None
-    return None if text is None else gzip.compress(text.encode(), mtime=0)
+    return None if text is None else lzma.compress(text.encode(), preset=9)
 
 
 def _text(folder: Path) -> str | None:
@@ -141,8 +140,8 @@ def _text(folder: Path) -> str | None:
     if text is not None or not (folder / PUBLISHED).is_file():
         return text
     try:
-        return gzip.decompress((folder / PUBLISHED).read_bytes()).decode()
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+        return lzma.decompress((folder / PUBLISHED).read_bytes()).decode()
+    except (OSError, EOFError, lzma.LZMAError, ValueError) as error:
         raise UnusableError(f"{PUBLISHED} cannot be read: {reason(error)}") from None
 
 

@@ -1,9 +1,8 @@
 """The results of all networks in one file, for a published report: what `read_study` reads in place of
 cells/. What a study weighs otherwise, weights, curves and checkpoints, stays behind."""
 
-import gzip
 import json
-import zlib
+import lzma
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from hiddenmix.config import UserError, show
 from hiddenmix.report.fields import UnusableError, mapping, read_object
 from hiddenmix.terminal import study_folder
 
-NAME = "results.jsonl.gz"
+NAME = "results.jsonl.xz"
 """In a report's folder: a line for each cell, `{"cell": name, "result": result.json}`, or "failure"."""
 
 _FILES = ("result", "failure")
@@ -66,17 +65,17 @@ def packed(study: Path) -> bytes:
             if found is not None:
                 line[kind] = _light(found, commands)
         lines.append(json.dumps(line, separators=(",", ":")) + "\n")
-    return gzip.compress("".join(lines).encode(), mtime=0)  # equal results, equal bytes
+    return lzma.compress("".join(lines).encode(), preset=9)  # equal results, equal bytes
 
 
 def unpacked(path: Path) -> Iterator[tuple[str, Files]]:
     """Each cell's name and files. `UserError`: the file is damaged. OSError."""
     try:
-        for line in gzip.decompress(path.read_bytes()).decode().splitlines():
+        for line in lzma.decompress(path.read_bytes()).decode().splitlines():
             found = json.loads(line)
             files = {kind: found[kind] for kind in _FILES if mapping(found.get(kind))}
             yield str(found["cell"]), files
-    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError, KeyError, AttributeError) as error:
+    except (EOFError, lzma.LZMAError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{show(path)} is damaged: {show(error)}\n  copy it again") from None
 
 

@@ -1,7 +1,7 @@
 """Gain against distance from image mixing, from tables as `hiddenmix.evaluate --distance` writes them."""
 
-import gzip
 import json
+import lzma
 from itertools import combinations, permutations
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -176,7 +176,7 @@ def test_the_report_says_and_shows_it(tmp_path: Path, monkeypatch: pytest.Monkey
     ) in text
     assert "ρ = −1.00 with the distance before training and −1.00 with how badly mixed maps" in text
     assert "| conv2   |          2 |       0.500 |     0.550 |        0.250 |" in text
-    copied = gzip.decompress((output / "mixing_distance.csv.gz").read_bytes())
+    copied = lzma.decompress((output / "mixing_distance.csv.xz").read_bytes())
     assert copied == (folder / "mixing_distance.csv").read_bytes()
     again = find(read_study(output)).places
     assert [each.values for each in again] == [

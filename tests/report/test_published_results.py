@@ -1,8 +1,8 @@
 """A published report is enough to compute it again: results, answers and record lie in its folder."""
 
-import gzip
 import itertools
 import json
+import lzma
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_the_report_of_a_published_report_is_the_same(tmp_path: Path, study: Pat
     expected = json.loads((first / "verdict.json").read_text())
     assert expected["questions"][1]["families"][0]["gain"]["low"] is not None
     assert json.loads((second / "verdict.json").read_text()) == numbers(expected)
-    for name in ("report.md", "cells.csv", NAME, "answers.safetensors.gz", "study.json"):
+    for name in ("report.md", "cells.csv", NAME, "answers.safetensors.xz", "study.json"):
         assert (second / name).read_bytes() == (first / name).read_bytes()
     text = (second / "report.md").read_text()
     assert "`broken`: Boom: it was" in text
@@ -85,7 +85,7 @@ def test_several_published_reports_stand_beside_each_other(tmp_path: Path, study
 
 def test_no_place_on_the_machine_is_published(study: Path) -> None:
     def line() -> tuple[str, dict[str, Any]]:
-        text = gzip.decompress(packed(study)).decode()
+        text = lzma.decompress(packed(study)).decode()
         [found] = [each for each in map(json.loads, text.splitlines()) if each["cell"] == cell]
         return text, found["result"]
 
@@ -112,7 +112,7 @@ def test_a_published_report_stays_as_it_is(
     assert {path.name: path.read_bytes() for path in published.iterdir()} == before
 
 
-@pytest.mark.parametrize("content", [b"\x1f\x8b", b"no gzip", gzip.compress(b"[1]\n{")])
+@pytest.mark.parametrize("content", [b"\xfd7zXZ", b"no xz", lzma.compress(b"[1]\n{")])
 def test_damaged_results_are_refused_in_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
 ) -> None:

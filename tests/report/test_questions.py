@@ -464,7 +464,7 @@ def test_a_published_report_can_be_computed_again_from_what_lies_in_it(tmp_path:
         "verdict.json",
         "cells.csv",
         "summary.csv",
-        "answers.safetensors.gz",
+        "answers.safetensors.xz",
     }
     copy = tmp_path / "copy"
     shutil.copytree(study, copy, ignore=shutil.ignore_patterns("predictions.safetensors"))
