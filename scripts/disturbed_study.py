@@ -1,13 +1,12 @@
 """A study that other scripts disturb: its networks stand almost still until they are let go."""
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-from kill import outcome
+from kill import outcome, trainers
 
 NETWORK = """
 import os
@@ -65,14 +64,7 @@ class Disturbed:
 
     def trainers(self, name: str) -> list[int]:
         """The processes that train a network which has a checkpoint."""
-        found = []
-        for path in (self.study(name) / "locks").glob("*.json"):
-            if (self.study(name) / "cells" / path.stem / "checkpoint.pt").exists():
-                try:
-                    found.append(int(json.loads(path.read_text())["process"]))
-                except (OSError, ValueError):  # let go of meanwhile, or half written
-                    continue
-        return found
+        return [process for process, saved in trainers(self.study(name)).items() if saved]
 
     def hold(self) -> None:
         self._go.unlink(missing_ok=True)
