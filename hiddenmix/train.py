@@ -55,7 +55,9 @@ class Door(Callback):
 
         def action() -> None:
             refuse_grid(config)
-            _check([from_hydra(config)])
+            configs = [from_hydra(config)]
+            _check(configs)
+            under_way().checked = configs
 
         _leave_on_error(action)
 
@@ -145,16 +147,17 @@ def check_jobs(configs: list[Config]) -> None:
     _note_twice()
 
 
-def run_job(config: DictConfig, command: Sequence[str]) -> int:
+def run_job(config: DictConfig, command: Sequence[str], invocation: str) -> int:
     """One job of a sweep in an engine's process, of the user's `command`; its exit code."""
     prepare()
     mine = from_hydra(config)
     if mine.workers == "auto" and "SLURM_JOB_ID" not in os.environ:
         mine.workers = 1  # the engine already runs a job on each core that it wants to use
     _load_torch()
-    from hiddenmix.study import run_command
+    from hiddenmix.study import PartOfSweep, check_requests, run_command
 
-    return run_command([mine], command, int(HydraConfig.get().job.num))
+    check_requests([mine])
+    return run_command([mine], command, PartOfSweep(int(HydraConfig.get().job.num), invocation))
 
 
 COMMAND = "HIDDENMIX_COMMAND"
@@ -178,7 +181,11 @@ def _task(config: DictConfig) -> int:
     if HydraConfig.get().job.chdir:
         # Studies, data and the paths that are printed are of the folder the command was given in.
         os.chdir(get_original_cwd())
-    code = _leave_on_error(lambda: _run([from_hydra(config)]))
+    # Without `Door`, as a user may have it, nothing is checked yet.
+    if (configs := under_way().checked) is None:
+        configs = [from_hydra(config)]
+        _leave_on_error(lambda: _check(configs))
+    code = _leave_on_error(lambda: _run(configs))
     if code:
         sys.exit(code)
     return 0
@@ -189,7 +196,8 @@ def _end_elsewhere(error: Exception | None) -> int:
     from hiddenmix.study import conclude_elsewhere
 
     sweep = under_way()
-    code = max(sweep.code, conclude_elsewhere(given(), sweep.jobs, sweep.ended))
+    code = conclude_elsewhere(sweep.studies, sweep.invocation, sweep.jobs, sweep.ended)
+    code = max(sweep.code, code)
     if error is not None:
         text = clean(str(error).strip().splitlines()[-1] if str(error).strip() else error, 500)
         sys.stderr.write(f"the launcher reports {type(error).__name__}: {text}\n")

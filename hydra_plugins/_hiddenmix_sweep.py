@@ -6,6 +6,8 @@ Hydra runs a plugin's module anew whenever it looks for plugins, but none whose 
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 from omegaconf import DictConfig
 
@@ -40,8 +42,17 @@ class Sweep:
     code: int = 0
     """The highest exit code of a batch or a job."""
 
+    checked: list[Any] | None = None
+    """The configurations of a single run, once they are checked."""
+
     chosen: DictConfig | None = None
     """The launcher of another engine, where the user chose one."""
+
+    invocation: str = field(default_factory=lambda: uuid4().hex[:12])
+    """By which the networks of this command are told from those of the same one, given before."""
+
+    studies: set[str] = field(default_factory=set)
+    """The studies of the jobs that the engine was handed."""
 
     jobs: dict[int, str] = field(default_factory=dict)
     """The overrides of each job that the engine was handed."""
@@ -63,11 +74,14 @@ class Job:
     folder: str
     """Where the command was given; studies, data and relative paths are of this folder."""
 
+    invocation: str
+    """That of the command's `Sweep`."""
+
     def __call__(self, config: DictConfig) -> int:
         from hiddenmix.train import run_job
 
         os.chdir(self.folder)
-        return run_job(config, self.command)
+        return run_job(config, self.command, self.invocation)
 
 
 class JobDiedError(RuntimeError):

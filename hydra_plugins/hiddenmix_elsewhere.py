@@ -39,7 +39,9 @@ class Elsewhere(Launcher):
                 # A network that failed is not one that Ray should try three times more.
                 config.hydra.launcher.ray.remote.setdefault("max_retries", 0)
         self._engine = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=Job(given(), str(Path.cwd())), config=config
+            hydra_context=hydra_context,
+            task_function=Job(given(), str(Path.cwd()), self._sweep.invocation),
+            config=config,
         )
 
     def launch(
@@ -55,7 +57,9 @@ class Elsewhere(Launcher):
         if not job_overrides:
             return []
         jobs = expand_jobs([list(each) for each in job_overrides], self._config, compose)
-        check_jobs(compose_jobs(jobs, compose))
+        configs = compose_jobs(jobs, compose)
+        check_jobs(configs)
+        self._sweep.studies |= {each.study for each in configs}
         first = max(initial_job_idx, len(self._sweep.jobs))
         common = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
         for number, overrides in enumerate(jobs, first):

@@ -74,7 +74,9 @@ def reproduction(study: Study) -> list[str]:
     many = len(study.cells)
     trained = f"{many} network{'s were' if many > 1 else ' was'} trained, {spent} in all"
     machines = "; ".join(f"{escaped(place)} ({count})" for place, count in places.items())
-    return [*lines, f"{trained}, on: {machines}.", ""]
+    moved = sum(bool(about.get("resumed_from")) for about in study.cells["environment"])
+    began = f"; {moved} of them began elsewhere (`resumed_from` in result.json)" if moved else ""
+    return [*lines, f"{trained}, on: {machines}{began}.", ""]
 
 
 def networks(study: Study, table: pd.DataFrame) -> list[str]:

@@ -125,6 +125,10 @@ def read_study(folder: Path) -> Study:
             problems.append(f"{name}: left out, {error}")
             open_cells.append(name)
     asked, commands, looks = _record(folder / "study.json", problems)
+    problems += [
+        f"{clean(path.name)} is what was damaged of study.json: looks before it are unknown"
+        for path in sorted(folder.glob("study.json.damaged*"))
+    ]
     settled = {row["cell"] for row in rows} | {failure.cell for failure in failures}
     missing = [cell for cell in dict.fromkeys([*asked, *open_cells]) if cell not in settled]
     if not commands:
@@ -274,7 +278,9 @@ def _record(path: Path, problems: list[str]) -> tuple[list[str], list[Command], 
         content = read_object(path) or {"commands": []}
         entries = content.get("commands")
     except UnusableError as error:
-        problems.append(f"left out, {error}: cells that were never begun are not named")
+        problems.append(
+            f"left out, {error}: cells that were never begun are not named, and looks before are unknown"
+        )
         return [], [], []
     if not isinstance(entries, list):
         problems.append("study.json lacks its list of commands: unbegun cells are not named")

@@ -1,6 +1,7 @@
 """One study: its plan, cells, files on disk, checkpoints, and the run that trains what lacks."""
 
 from hiddenmix.study.cells import model_name
+from hiddenmix.study.command import PartOfSweep
 from hiddenmix.study.devices import choose_device
 from hiddenmix.study.evaluating import evaluate_study
 from hiddenmix.study.finished import FinishedNetwork, load
@@ -15,6 +16,7 @@ from hiddenmix.study.tuning_space import Request
 __all__ = [
     "Cell",
     "FinishedNetwork",
+    "PartOfSweep",
     "Request",
     "check_elsewhere",
     "check_requests",

@@ -22,8 +22,11 @@ from hiddenmix.networks import layers_of
 from hiddenmix.study.cells import cell_id, data_title, model_name
 from hiddenmix.study.devices import device_name
 from hiddenmix.study.planning import Plan
-from hiddenmix.study.store import Cell
+from hiddenmix.study.store import Cell, read_results
 from hiddenmix.terminal import Display, leaks_text
+
+_Stored = Mapping[str, Mapping[str, Any]]
+"""The study's results, by the names of their folders."""
 
 
 def announce(
@@ -37,7 +40,12 @@ def announce(
 ) -> None:
     """Say what will be trained, where, by how many `workers`, in which `forms`, and on which `data`,
     each with its title and the number of images that are trained on."""
-    results = [found for cell in cells if (found := cell.result()) is not None]
+    stored = {
+        folder.name: found
+        for folder, found in read_results(study).items()
+        if found is not None and found.get("cell") == folder.name
+    }
+    results = [stored[cell.id] for cell in cells if cell.id in stored]
     there = len(results)
     display.say(
         f"study {study}: {counted(len(cells), 'network')}, {there} already there, "
@@ -54,11 +62,18 @@ def announce(
         )
         for remark in whole.remarks:
             display.say(f"data {title}: {remark}")
-    _warn_of_other_data(display, study, cells)
-    _warn_of_other_code(display, study, cells)
-    _warn_of_other_margin(display, study, cells)
+    _warn_of_other_data(display, stored, cells)
+    _warn_of_other_code(display, stored, cells)
+    _warn_of_other_margin(display, stored, cells)
+    if any(
+        each.config.evaluation == "clean" and each.config.evaluation_images is not None
+        for each in cells
+    ):
+        display.say(
+            "evaluation_images does nothing with evaluation=clean, which takes all test images"
+        )
     here = _hardware({"device": device_name(device), "threads": torch.get_num_threads()})
-    others = {_hardware(found["environment"]) for found in results} - {here}
+    others = {text for found in results for text in _trained_on(found["environment"])} - {here}
     if others:
         display.say(
             f"warning: networks already there were trained on {', '.join(sorted(others))}, which "
@@ -76,17 +91,15 @@ def _hands(device: torch.device, workers: int) -> str:
     return f", {workers} workers of {each}" if workers > 1 else f", {each}"
 
 
-def _warn_of_other_data(display: Display, study: Path, cells: list[Cell]) -> None:
+def _warn_of_other_data(display: Display, stored: _Stored, cells: list[Cell]) -> None:
     """Name the networks of the study that were trained on another version of the same data."""
     ours = {(cell.config.dataset.name, data_title(cell.config)): cell.data for cell in cells}
     others: dict[tuple[str, str], list[str]] = {}
-    for path in sorted((study / "cells").glob("*/result.json")):
-        found = Cell.read(path)
-        if found is not None:
-            digest = found["data"]["digest"]
-            mine = ours.get((found["dataset"], found.get("title", found["dataset"])))
-            if mine not in (None, digest):
-                others.setdefault((digest, str(mine)), []).append(path.parent.name)
+    for name, found in stored.items():
+        digest = found["data"]["digest"]
+        mine = ours.get((found["dataset"], found.get("title", found["dataset"])))
+        if mine not in (None, digest):
+            others.setdefault((digest, str(mine)), []).append(name)
     for (digest, mine), names in others.items():
         display.say(
             f"warning: {counted(len(names), 'network')} of this study, such as {names[0]}, "
@@ -95,17 +108,16 @@ def _warn_of_other_data(display: Display, study: Path, cells: list[Cell]) -> Non
         )
 
 
-def _warn_of_other_code(display: Display, study: Path, cells: list[Cell]) -> None:
+def _warn_of_other_code(display: Display, stored: _Stored, cells: list[Cell]) -> None:
     """Say how many of the networks to train were there already, made by the code as it was before."""
     models = {repr(each.config.model): each.config.model for each in cells}
     own = {each.target: each.source for each in models.values() if isinstance(each, ImportConfig)}
     if not own:
         return
-    lacking = {cell.id for cell in cells if cell.result() is None}
+    lacking = {cell.id for cell in cells} - stored.keys()
     former: dict[str, dict[str, str]] = {target: {} for target in own}
-    for path in sorted((study / "cells").glob("*/result.json")):
-        found = Cell.read(path)
-        if found is None or found["model"] not in own:
+    for name, found in stored.items():
+        if found["model"] not in own:
             continue
         try:
             config = from_plain(found["config"])
@@ -114,7 +126,7 @@ def _warn_of_other_code(display: Display, study: Path, cells: list[Cell]) -> Non
         if isinstance(config.model, ImportConfig):
             config.model = replace(config.model, source=own[config.model.target])
             if (same := cell_id(config, found["data"]["digest"])) in lacking:
-                former[config.model.target].setdefault(same, path.parent.name)
+                former[config.model.target].setdefault(same, name)
     for target, names in former.items():
         if names:
             first = next(iter(names.values()))
@@ -125,10 +137,9 @@ def _warn_of_other_code(display: Display, study: Path, cells: list[Cell]) -> Non
             )
 
 
-def _warn_of_other_margin(display: Display, study: Path, cells: list[Cell]) -> None:
+def _warn_of_other_margin(display: Display, stored: _Stored, cells: list[Cell]) -> None:
     """Name the margin of the study's networks where this command has another one."""
-    found = [Cell.read(path) for path in sorted((study / "cells").glob("*/result.json"))]
-    margins = [each["config"].get("margin", Config().margin) for each in found if each is not None]
+    margins = [each["config"].get("margin", Config().margin) for each in stored.values()]
     here = cells[0].config.margin
     if others := sorted({each for each in margins if each != here}):
         count = sum(each != here for each in margins)
@@ -137,6 +148,13 @@ def _warn_of_other_margin(display: Display, study: Path, cells: list[Cell]) -> N
             f"{'has' if count == 1 else 'have'} margin={', '.join(f'{each:g}' for each in others)}; "
             "verdicts take that of most, python -m hiddenmix.report --margin another"
         )
+
+
+def _trained_on(environment: Mapping[str, Any]) -> list[str]:
+    """What a network was trained on, in turn where it was resumed elsewhere."""
+    earlier = environment.get("resumed_from")
+    parts = earlier if isinstance(earlier, list) else []
+    return [_hardware(each) for each in (*parts, environment) if isinstance(each, dict)]
 
 
 def _hardware(environment: Mapping[str, Any]) -> str:

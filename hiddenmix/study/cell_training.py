@@ -5,10 +5,11 @@ from typing import Any
 from safetensors.torch import save as safetensors_bytes
 
 from hiddenmix import networks, randomness
-from hiddenmix.config import trackers
+from hiddenmix.config import show, trackers
 from hiddenmix.data import Data
 from hiddenmix.study import checkpoints, predictions, tracking
 from hiddenmix.study.command import Run
+from hiddenmix.study.environment import training_environment
 from hiddenmix.study.measuring import (
     about,
     curve_point,
@@ -44,7 +45,8 @@ def train_cell(cell: Cell, data: Data, run: Run) -> dict[str, Any]:
     metrics: list[dict[str, float]] = saved["metrics"]
     cell.write_metrics(metrics)
     run.display.begin(cell.id, config.epochs, training.epoch, training.step)
-    saver = Saver(cell, training, metrics, saved["measuring"])
+    environments = _environments(cell, saved["environments"], run)
+    saver = Saver(cell, training, metrics, saved["measuring"], environments)
     tracked = tracking.tracked(
         cell, data, metrics, "resumed" if training.epoch or training.step else "new"
     )
@@ -103,7 +105,11 @@ def _start(cell: Cell, data: Data, run: Run) -> tuple[Training, dict[str, Any], 
     if saved is not None:
         try:
             training.load_state(saved["training"])
-            rest = {"metrics": saved["metrics"], "measuring": saved.get("measuring")}
+            rest = {
+                "metrics": saved["metrics"],
+                "measuring": saved.get("measuring"),
+                "environments": saved.get("environments", []),  # of former versions, none
+            }
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             # Whole, but of a program whose networks or optimizers were others.
             reason = " ".join(str(error).split())[:200]
@@ -111,7 +117,22 @@ def _start(cell: Cell, data: Data, run: Run) -> tuple[Training, dict[str, Any], 
             training = fresh()
         else:
             return training, rest, pictures
-    return training, {"metrics": [], "measuring": None}, pictures
+    return training, {"metrics": [], "measuring": None, "environments": []}, pictures
+
+
+def _environments(cell: Cell, former: list[dict[str, Any]], run: Run) -> list[dict[str, Any]]:
+    """The `former` environments of the training and this one; says where they differ."""
+    here = training_environment(run.device)
+    if not former or former[-1] == here:
+        return former or [here]
+    before = former[-1]
+    changed = [key for key in here if before.get(key) != here[key]]
+    told = "; ".join(f"{key} {show(before.get(key))}, now {show(here[key])}" for key in changed)
+    run.display.say(
+        f"warning: {cell.id} goes on in another environment than it began in ({told}): its numbers "
+        "may differ from those of a training in one"
+    )
+    return [*former, here]
 
 
 def _train(training: Training, data: Data, run: Run, told: Trackers, saver: Saver) -> None:

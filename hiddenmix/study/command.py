@@ -29,6 +29,18 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
+class PartOfSweep:
+    """The place of a command that an engine runs as one job of a sweep; the sweep's own process ends
+    with the table (`conclude_elsewhere`)."""
+
+    job: int
+    """Its number."""
+
+    invocation: str
+    """The same for all jobs of a sweep, and no other for the same command given again."""
+
+
+@dataclass(frozen=True)
 class Run:
     """What the cells of one command share."""
 

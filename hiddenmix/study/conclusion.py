@@ -1,6 +1,6 @@
 """What a training command ends with: the table, the failures, and where everything is."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,20 @@ _JOBS = 20
 
 
 def conclude_command(
-    line: str, jobs: Mapping[int, str], ended: Mapping[int, str], console: Console
+    studies: Iterable[str],
+    invocation: str,
+    jobs: Mapping[int, str],
+    ended: Mapping[int, str],
+    console: Console,
 ) -> int:
-    """What the command `line` ends with whose `jobs` an engine ran elsewhere: for each of its studies one
+    """What a command ends with whose `jobs` an engine ran elsewhere: for each of its `studies` one
     table over all of them, and a line for each job that is missing there. Returns the exit code: 1
     where networks failed or are missing."""
     code = 0
     began: set[object] = set()
-    for folder in sorted(OUTPUTS.glob("*/study.json")):
-        study = folder.parent
-        entries = [each for each in stored_study(study)["commands"] if each.get("command") == line]
+    for study in sorted(OUTPUTS / name for name in studies):
+        recorded = stored_study(study)["commands"]
+        entries = [each for each in recorded if invocation in each.get("invocations", ())]
         names = list(dict.fromkeys(name for each in entries for name in each.get("cells", ())))
         began |= {each.get("job") for each in entries}
         if not names:

@@ -29,7 +29,8 @@ NAME = "mixing_distance.json"
 TABLE = "mixing_distance.csv"
 
 IMAGES = 512
-"""Test images that are mixed unless another number is asked for, a fixed stratified subset."""
+"""Test images that are mixed unless another number is asked for, a fixed stratified subset; more where
+there are more classes."""
 
 _SETTLING = 128
 """Training images that give BatchNorm its statistics before training."""
@@ -60,7 +61,7 @@ def measure_distances(
     names = _layers(config, shape, len(data.classes), mixed)
     if not names:
         return "nothing to measure: no mixup of feature maps"
-    chosen = subset(test.labels, images or IMAGES)
+    chosen = subset(test.labels, images or max(IMAGES, len(data.classes)))
     pictures, labels = test.images, test.labels
     if chosen is not None:
         pictures, labels = pictures[chosen], labels[chosen]
@@ -117,7 +118,7 @@ def _initial(config: Config, data: Data, device: torch.device) -> nn.Module:
         network = networks.build(config.model, shape, len(data.classes)).to(device)
     network.train()
     train = data.train
-    chosen = subset(train.labels, _SETTLING)
+    chosen = subset(train.labels, max(_SETTLING, len(data.classes)))
     pictures = train.images if chosen is None else train.images[chosen]
     evaluation.take_statistics(network, pictures, data.mean, data.std)
     return network

@@ -7,6 +7,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from hiddenmix.study.devices import device_name
+
 _PACKAGES = ("torchvision", "timm", "numpy", "scikit-learn", "pillow", "hydra-core", "omegaconf")
 """Which decide, beside torch, what a configuration comes to and how images are read, where installed."""
 
@@ -24,6 +28,17 @@ def environment() -> dict[str, Any]:
     }
 
 
+def training_environment(device: torch.device) -> dict[str, Any]:
+    """What decides how the numbers of a training are rounded: a network that goes on in another one is
+    none that either trains alone."""
+    return {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "torch": environment()["torch"],
+        "commit": environment()["commit"],
+    }
+
+
 def _version(name: str) -> str | None:
     try:
         return metadata.version(name)
@@ -32,15 +47,14 @@ def _version(name: str) -> str | None:
 
 
 def _commit() -> dict[str, Any]:
-    """Commit of the checkout that the package lies in, and whether it has changes; else None."""
+    """Commit of the checkout that the package lies in, and whether it has changes; None for what git
+    does not tell."""
     root = Path(__file__).parent.parent.parent
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}
     commit = _git(root, "rev-parse", "HEAD")
-    return {
-        "commit": commit,
-        "dirty": bool(_git(root, "status", "--porcelain")) if commit else None,
-    }
+    changes = _git(root, "status", "--porcelain") if commit else None
+    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -22,7 +22,8 @@ from hiddenmix.study.measuring import (
     dropped,
     lacking,
 )
-from hiddenmix.study.store import Cell, check_study, read_study, study_locked
+from hiddenmix.study.planning import check_images
+from hiddenmix.study.store import Cell, check_study, read_results, read_study, study_locked
 from hiddenmix.system import Interrupts
 from hiddenmix.terminal import clean, make_console, study_folder
 
@@ -58,6 +59,9 @@ def evaluate_study(
     if not cells:
         raise UserError(f"{show(folder)} holds no finished cells to evaluate")
     check_study(folder.resolve())
+    for _, found in cells:
+        classes = found["data"].get("classes")
+        check_images("--images", images, len(classes) if isinstance(classes, list) else 1)
     loaded = LoadedData(console, chosen)
     LoadedData.clear()
     codes = {0}
@@ -190,8 +194,8 @@ def _finished(folder: Path, say: Callable[[str], None]) -> Iterator[tuple[Cell, 
             "  expected: outputs/<study>, with cells/"
         )
     read_study(folder)
-    for result in sorted((folder / "cells").glob("*/result.json")):
-        content = Cell.read(result)
+    for place, content in read_results(folder).items():
+        result = place / "result.json"
         if content is None:
             say(f"{result} is damaged or of another version, and left out")
             continue
@@ -200,7 +204,7 @@ def _finished(folder: Path, say: Callable[[str], None]) -> Iterator[tuple[Cell, 
         except UserError as error:
             say(f"{result} is left out: {clean(error)}")
             continue
-        if cell.folder != result.parent:
+        if cell.folder != place:
             say(f"{result} is left out: it belongs to the cell {clean(cell.id)}")
             continue
         yield cell, content

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -65,7 +66,8 @@ class LoadedData:
         """The data of a cell on the device. Raises `UserError`, also for a batch that is too large."""
         whole = self.whole(config.dataset)
         resampled = config.seed if config.dataset.resample else None
-        key = (repr(config.dataset), self._device)
+        own = replace(config.dataset, outside=None, title=None)  # which cut nothing
+        key = (repr(own), self._device)
         if (*key, resampled) not in self._cut:
             # A seed's own subset serves its settings, which are trained one after another.
             for stale in [each for each in self._cut if each[:2] == key]:

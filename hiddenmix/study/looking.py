@@ -7,7 +7,7 @@ from typing import Any
 from hiddenmix.config import Config, UserError, counted, from_plain, layers, show
 from hiddenmix.study.cells import question_key, setting_key
 from hiddenmix.study.planning import Plan, question_layers
-from hiddenmix.study.store import Cell, read_study
+from hiddenmix.study.store import read_results, read_study
 from hiddenmix.terminal import Display
 
 
@@ -41,8 +41,7 @@ def check_looks(study: Path, configs: Sequence[tuple[Config, str]], command: str
     """Refuse a study that holds what its planned looks could not allow for; `configs`, each with the
     digest of its data, are the settings that are asked of it, beside those that other jobs of `command`
     ask. Raises `UserError`."""
-    paths = sorted((study / "cells").glob("*/result.json"))
-    results = [found for path in paths if (found := Cell.read(path)) is not None]
+    results = [found for found in read_results(study).values() if found is not None]
     entries = read_study(study)["commands"]
     asked = {setting_key(*each) for each in configs}
     # An engine runs each setting of one command in a process of its own.

@@ -25,9 +25,9 @@ from hiddenmix.study.cells import (
     two_images,
 )
 from hiddenmix.study.command import Run
-from hiddenmix.study.devices import device_name
 from hiddenmix.study.environment import environment
 from hiddenmix.study.finished import stored_network
+from hiddenmix.study.planning import check_images
 from hiddenmix.study.saving import Saver
 from hiddenmix.study.store import FORMAT, Cell
 from hiddenmix.study.tracking import Trackers, tracked
@@ -124,7 +124,8 @@ def finished_result(network: nn.Module, data: Data, run: Run, saver: Saver) -> d
             "images_per_second": round(images / max(seconds, 1e-9), 1),
         },
         "environment": environment()
-        | {"device": device_name(run.device), "threads": torch.get_num_threads()},
+        | saver.environments[-1]
+        | ({"resumed_from": earlier} if (earlier := saver.environments[:-1]) else {}),
         "config": asdict(config),
         "command": run.command,
     }
@@ -171,7 +172,7 @@ def measure(
     """The evaluations that `which` (`clean` or `full`) selects, or those of `lacking` alone."""
     names = lacking or evaluation.SELECTIONS[which]
     test, precision = data.test, config.precision
-    few = subset(test.labels, config.evaluation_images)
+    few = subset(test.labels, config.evaluation_images) if which == "full" else None
     pairs: list[tuple[str, evaluation.Value]] = [("label", test.labels.cpu())]
     for name in names:
         chosen = few if name != "clean" else None
@@ -203,9 +204,13 @@ def measure(
 
 
 def subset(labels: Tensor, size: int | None) -> Tensor | None:
-    """Positions of a fixed stratified subset of a test set, the same for all networks; None: all."""
+    """Positions of a fixed stratified subset of a test set, the same for all networks; None: all.
+
+    Raises `ConfigError` for fewer images than the test set has classes.
+    """
     if size is None or size >= len(labels):
         return None
+    check_images("evaluation_images", size, len(labels.unique()))
     keys = randomness.stream(0, "subset").random(len(labels))
     chosen = stratified(labels.cpu().numpy(), size, keys)
     return torch.from_numpy(np.flatnonzero(chosen)).to(labels.device)

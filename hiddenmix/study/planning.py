@@ -10,6 +10,7 @@ from hiddenmix.data import Description
 from hiddenmix.networks import layers_of
 from hiddenmix.study.cells import cell_id, image_mixup, is_plain, plain, setting_key, two_images
 from hiddenmix.study.devices import choose_device
+from hiddenmix.study.shared_cells import united
 from hiddenmix.study.shared_data import can_share
 from hiddenmix.study.store import OUTPUTS, check_study
 from hiddenmix.study.tracking import check_trackers
@@ -27,9 +28,12 @@ class Plan:
     study which is stopped half-way is balanced."""
 
 
-def make_plan(configs: Iterable[tuple[Config, str]], most: int | None = None) -> Plan:
+def make_plan(
+    configs: Iterable[tuple[Config, str]], most: int | None = None, *, apart: bool = False
+) -> Plan:
     """The cells of all `configs` (one for each job of a sweep), shared baselines once; each with the
-    digest of its data set. `most`: of each setting no more than so many seeds."""
+    digest of its data set. `most`: of each setting no more than so many seeds. `apart` and errors as in
+    `united`."""
     requested: dict[str, Config] = {}
     by_seed: dict[int, dict[str, Config]] = {}
     for config, digest in configs:
@@ -38,7 +42,9 @@ def make_plan(configs: Iterable[tuple[Config, str]], most: int | None = None) ->
             own = replace(config, seed=seed)
             baselines = [plain(own), two_images(own), image_mixup(own)] if config.baseline else []
             for cell in (*baselines, plain(own) if is_plain(own) else own):
-                by_seed.setdefault(seed, {}).setdefault(cell_id(cell, digest), cell)
+                name, cells = cell_id(cell, digest), by_seed.setdefault(seed, {})
+                known = cells.get(name)
+                cells[name] = cell if known is None else united(known, cell, name, apart=apart)
     cells_in_order = {key: cell for seed in sorted(by_seed) for key, cell in by_seed[seed].items()}
     return Plan(requested, cells_in_order)
 
@@ -72,12 +78,38 @@ def check_requests(configs: Sequence[Config]) -> None:
             config.model = replace(config.model, small_stem=small)
         if config.batch_size > description.train_size:
             raise batch_too_large(config.batch_size, description.train_size)
+        if config.evaluation == "full":
+            check_images("evaluation_images", config.evaluation_images, description.classes)
         names = [name for name in layers(config) if name != "none"]
         networks.check_layers(
             names, layers_of(config.model, description.shape, description.classes)
         )
     if automatic:
         question_alone(automatic)
+    check_shared(configs)
+
+
+def check_shared(configs: Sequence[Config], *, apart: bool = False) -> None:
+    """Refuse jobs that share a network and contradict each other in what is measured of it, before their
+    data are read. `apart` and errors as in `united`."""
+    studies: dict[str, list[Config]] = {}
+    for config in configs:
+        studies.setdefault(config.study, []).append(config)
+    for jobs in studies.values():
+        if len({_measured(each) for each in jobs}) > 1:
+            # What they are read from stands for the data's content.
+            make_plan(((each, repr(data_room.source(each.dataset))) for each in jobs), apart=apart)
+
+
+def _measured(config: Config) -> tuple[str, ...]:
+    keys = ("evaluation", "evaluation_images", "evaluate_every", "margin")
+    return (*(repr(getattr(config, key)) for key in keys), repr(config.dataset.outside))
+
+
+def check_images(key: str, images: int | None, classes: int) -> None:
+    """Raise `ConfigError` for a subset of the test images that is too small for its `classes`."""
+    if images is not None and images < classes:
+        raise ConfigError(key, images, f"{classes:,} or more, at least one image of each class")
 
 
 def batch_too_large(batch_size: int, images: int) -> ConfigError:
@@ -98,7 +130,8 @@ def question_alone(configs: Sequence[Config]) -> tuple[list[Config], list[Config
     needed: list[Config] = []
     groups: dict[tuple[str, str], list[Config]] = {}
     for config in configs:
-        groups.setdefault((repr(config.dataset), repr(config.model)), []).append(config)
+        dataset = replace(config.dataset, outside=None)  # which makes no other network
+        groups.setdefault((repr(dataset), repr(config.model)), []).append(config)
     for group in groups.values():
         asked = [layers(config) for config in group]
         lowest = next((name for name in question_layers(group[0]) if [name] in asked), None)

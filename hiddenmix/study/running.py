@@ -1,7 +1,7 @@
 """Runs what a command asks for: plans the cells of a study, trains those that lack, shows the table."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,15 +16,21 @@ from hiddenmix.config import Config, ConfigError, UserError, counted, idle_keys,
 from hiddenmix.data import Whole
 from hiddenmix.study.announcement import announce, warn_of_layers
 from hiddenmix.study.cells import data_title
-from hiddenmix.study.command import Run
+from hiddenmix.study.command import PartOfSweep, Run
 from hiddenmix.study.devices import choose_device
 from hiddenmix.study.environment import environment
 from hiddenmix.study.loaded_data import LoadedData
 from hiddenmix.study.looking import check_looks, look, looks
 from hiddenmix.study.measuring import lacking
-from hiddenmix.study.planning import Plan, check_requests, make_plan, question_alone
+from hiddenmix.study.planning import (
+    Plan,
+    check_requests,
+    check_shared,
+    make_plan,
+    question_alone,
+)
 from hiddenmix.study.shared_data import SharedWhole
-from hiddenmix.study.store import OUTPUTS, Cell, record_command
+from hiddenmix.study.store import OUTPUTS, Cell, check_study, record_command
 from hiddenmix.study.worker import Job
 from hiddenmix.study.workers import Here, Team, Workers, how_many
 from hiddenmix.system import Interrupts
@@ -38,17 +44,16 @@ WAIT_SECONDS = 1.0
 def run_command(
     configs: Sequence[Config],
     command: Sequence[str],
-    job: int | None = None,
+    part: PartOfSweep | None = None,
     console: Console | None = None,
 ) -> int:
-    """Train every network that `configs` need and their study lacks; returns the exit code.
+    """Train every network that `configs`, which `check_requests` has passed, need and their study lacks;
+    returns the exit code.
 
-    `command`: the user's arguments, as they are recorded; `job`: the number of an engine's job, whose
-    launching process ends with the table (`conclude_elsewhere`).
+    `command`: the user's arguments, as they are recorded.
     0: all are done; 1: some failed, which the table names. Raises `UserError` and `Interrupted`.
     """
     console = console or make_console()
-    check_requests(configs)
     threads = torch.get_num_threads()
     torch.set_num_threads(configs[0].threads)
     studies: dict[str, list[Config]] = {}
@@ -58,7 +63,7 @@ def run_command(
     try:
         with Interrupts().installed() as interrupts:
             codes = [
-                _run_study(name, requests, line, job, console, interrupts)
+                _run_study(name, requests, line, part, console, interrupts)
                 for name, requests in studies.items()
             ]
     finally:
@@ -75,6 +80,9 @@ def command_line(command: Sequence[str], name: str = "train") -> str:
 def check_elsewhere(configs: Sequence[Config]) -> None:
     """`check_requests`, as far as another machine than the one that will train can tell: it may lack
     the device and the data."""
+    for study in {each.study for each in configs}:
+        check_study(OUTPUTS / study)
+    check_shared(configs, apart=True)
     try:
         for config in configs:
             data_room.describe(config.dataset)
@@ -93,25 +101,25 @@ def check_elsewhere(configs: Sequence[Config]) -> None:
 
 
 def conclude_elsewhere(
-    command: Sequence[str], jobs: Mapping[int, str], ended: Mapping[int, str]
+    studies: Iterable[str], invocation: str, jobs: Mapping[int, str], ended: Mapping[int, str]
 ) -> int:
-    """End a command whose `jobs`, overrides by number, an engine ran in other processes; returns its
-    exit code. `ended`: what became of jobs that had no end of their own."""
+    """End a command whose `jobs`, overrides by number, an engine ran in other processes, for these
+    `studies`; returns its exit code. `ended`: what became of jobs that had no end of their own."""
     from hiddenmix.study.conclusion import conclude_command
 
-    return conclude_command(command_line(command), jobs, ended, make_console())
+    return conclude_command(studies, invocation, jobs, ended, make_console())
 
 
 def _run_study(
     name: str,
     configs: list[Config],
     command: str,
-    job: int | None,
+    part: PartOfSweep | None,
     console: Console,
     interrupts: Interrupts,
 ) -> int:
     study = OUTPUTS / name
-    device = choose_device(configs[0].device, job or 0)
+    device = choose_device(configs[0].device, 0 if part is None else part.job)
     loaded = LoadedData(console, device)
     auto = any(config.repeats == "auto" for config in configs)
     if auto:
@@ -131,11 +139,15 @@ def _run_study(
         # part of what a cell is.
         plan = make_plan(((each, loaded.get(each).digest) for each in configs), seeds)
         failures = train_plan(
-            study, configs, plan, command, loaded, console, interrupts, device, job
+            study, configs, plan, command, loaded, console, interrupts, device, part
         )
-        if seeds is not None and (failures or look(study, plan, Display(console, 0))):
+        if seeds is None:
             break
-    if job is not None:
+        # Meanwhile, another command may have trained what this one's looks do not allow for.
+        check_looks(study, [(each, loaded.get(each).digest) for each in configs], command)
+        if failures or look(study, plan, Display(console, 0)):
+            break
+    if part is not None:
         for each, message in failures.items():
             console.print(f"failed: {each}: {message}", markup=False, soft_wrap=True)
         return 1 if failures else 0
@@ -157,7 +169,7 @@ def train_plan(
     console: Console,
     interrupts: Interrupts,
     device: torch.device,
-    job: int | None = None,
+    part: PartOfSweep | None = None,
 ) -> dict[str, str]:
     """Train the cells of `plan`, which `configs` ask for, that `study` lacks; returns the failures, by
     cell id. Raises `UserError` and `Interrupted`."""
@@ -167,17 +179,16 @@ def train_plan(
     for cell in cells:
         cell.check()
         loaded.outside(cell.config)
-    record_command(
-        study,
-        {
-            "command": command,
-            "commit": environment()["commit"],
-            "dirty": environment()["dirty"],
-            "requested": list(plan.requested),
-            "cells": list(plan.cells),
-            **({} if job is None else {"job": job}),
-        },
-    )
+    entry = {
+        "command": command,
+        "commit": environment()["commit"],
+        "dirty": environment()["dirty"],
+        "requested": list(plan.requested),
+        "cells": list(plan.cells),
+        **({} if part is None else {"job": part.job}),
+    }
+    if warning := record_command(study, entry, None if part is None else part.invocation):
+        console.print(warning, markup=False, soft_wrap=True)
     lacks = sum(_lacks(cell, loaded) for cell in cells)
     number = how_many(configs[0], device, lacks)
     display = Display(console, len(cells), max(number, 1))

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from hiddenmix.study import checkpoints
 from hiddenmix.study.store import Cell
@@ -25,10 +26,13 @@ class Saver:
         training: Training,
         metrics: list[dict[str, float]],
         measuring: dict[str, float] | None,
+        environments: list[dict[str, Any]],
     ) -> None:
         self.cell, self.training, self.metrics = cell, training, metrics
         self.measuring = measuring
         """The last epoch's line of `metrics` while the test curve's point is not measured yet."""
+        self.environments = environments
+        """What the network was trained in, in turn, as `training_environment`; the last one is this."""
         self._saved_at = time.monotonic()
         values = training.network.state_dict().values()
         self._cost = _FIRST_COST + sum(value.nbytes for value in values) / _FIRST_RATE
@@ -46,6 +50,7 @@ class Saver:
             "training": self.training.state(),
             "metrics": self.metrics,
             "measuring": self.measuring,
+            "environments": self.environments,
         }
         checkpoints.save(self.cell.folder, self.cell.id, state)
         self._saved_at = time.monotonic()

@@ -150,6 +150,12 @@ def _complete(content: Mapping[str, Any]) -> bool:
     return finite and known and 0 <= content["test"]["accuracy"] <= 1
 
 
+def read_results(study: Path) -> dict[Path, dict[str, Any] | None]:
+    """What each `result.json` of the study holds, by the cell's folder; None as in `Cell.result`."""
+    paths = sorted((study / "cells").glob("*/result.json"))
+    return {path.parent: Cell.read(path) for path in paths}
+
+
 def check_study(study: Path) -> None:
     """Refuse a study that cannot be written, or whose folders lead elsewhere; writes nothing.
 
@@ -185,33 +191,68 @@ def study_locked(study: Path) -> Iterator[None]:
         yield
 
 
-def record_command(study: Path, entry: dict[str, Any]) -> None:
-    """Add to `study.json` what a command asks for; the same command again is recorded once.
+def record_command(study: Path, entry: dict[str, Any], invocation: str | None = None) -> str:
+    """Add to `study.json` what a command asks for; the same command again is recorded once, with the
+    `invocation` of each time.
 
-    Raises `UserError` where the study was written by another version of the program.
+    A damaged file is moved aside, of which the returned line warns; else it is empty. Raises `UserError`
+    as `read_study`.
     """
     study.mkdir(parents=True, exist_ok=True)
     path = study / "study.json"
     with study_locked(study):
         atomic.remove_remains(study, path.name)
         content = read_study(study)
-        if entry not in content["commands"]:
-            content["commands"].append(entry)
+        warning = _set_aside(path) if _damaged(path) else ""
+        commands = content["commands"]
+        same = [each for each in commands if _without_invocations(each) == entry]
+        if not same:
+            commands.append(entry)
+        if invocation is not None:
+            recorded = (same or [entry])[0]
+            recorded["invocations"] = [*recorded.get("invocations", ()), invocation]
+        if not same or invocation is not None:
             atomic.write_json(path, content)
+    return warning
+
+
+def _without_invocations(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key != "invocations"}
+
+
+def _damaged(path: Path) -> bool:
+    return path.exists() and _object(path) is None
+
+
+def _set_aside(path: Path) -> str:
+    """Move a damaged file out of the way, beside those before it; returns what to say of it."""
+    aside, number = path.with_name(f"{path.name}.damaged"), 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged.{number}")
+    path.replace(aside)
+    return f"warning: {path} was damaged and is now {aside.name}: looks before it are unknown"
 
 
 def read_study(study: Path) -> dict[str, Any]:
     """What `study.json` holds; empty where there is none or it is damaged.
 
-    Raises `UserError` where it has another format.
+    Raises `UserError` where it has another format, or the system does not let it be read.
     """
-    content = _object(study / "study.json")
+    path = study / "study.json"
+    try:
+        if path.is_file():
+            path.open("rb").close()
+    except OSError as error:
+        raise UserError(f"{show(path)} cannot be read: {error.strerror}") from None
+    content = _object(path)
     if content is not None and content.get("format") != FORMAT:
         raise UserError(
             f"study={show(study.name)} has format {show(content.get('format'))[:20]}, this program "
             f"writes {FORMAT}\n  use another study=<name>, or the version of hiddenmix that wrote it "
             "(format 1: 0.1)"
         )
-    if content is None or not isinstance(content.get("commands"), list):
-        return {"format": FORMAT, "commands": []}
-    return content
+    content = content or {"format": FORMAT}
+    commands = content.get("commands")
+    entries = commands if isinstance(commands, list) else []
+    return content | {"commands": [each for each in entries if isinstance(each, dict)]}

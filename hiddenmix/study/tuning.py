@@ -118,7 +118,8 @@ class _Search:
         self._announce(display, left)
         about = {key: environment()[key] for key in ("commit", "dirty")}
         entry = {"command": self.command, **about, "requested": [], "cells": []}
-        record_command(self.trial_study, entry)
+        if warning := record_command(self.trial_study, entry):
+            display.say(warning)
         run = Run(self.command, self.device, display, self.interrupts, self.loaded.outside)
         # Signals wait for where a checkpoint is written, and the storage is whole.
         with display.shown(), self.interrupts.deferred():

@@ -41,7 +41,7 @@ def train(
     training = Training(network, images, labels, mean, std, config, torch.device("cpu"))
     cell = Cell(folder, config, "")
     cell.prepare()
-    saver = Saver(cell, training, [], None)
+    saver = Saver(cell, training, [], None, [])
     inside, number = 0.0, 0
     began = time.perf_counter()
     for epoch in training.run():

@@ -3,6 +3,7 @@
 Hydra's own basic launcher stands for the engines: it is handed a sweep's jobs as they are.
 """
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,34 @@ def test_failed_networks_are_named_with_the_place_of_more(
     assert re.match(r"failed: digits-cnn-conv1-siamese-a1-s0-\w+: made to fail", line)
     assert Path(line.rstrip(")").rpartition(" ")[2]).is_file()
     assert "1 of 2 networks failed" in ended.output
+
+
+def test_another_study_of_an_old_format_is_no_matter(run: Command, tmp_path: Path) -> None:
+    old = tmp_path / "outputs/old/study.json"
+    old.parent.mkdir(parents=True)
+    old.write_text('{"format": 1}')
+    ended = run(*BASIC, "alpha=1,2")
+    assert ended.code == 0, ended.errors
+    assert ended.output.count("accuracy, %") == 1
+
+
+def test_a_command_given_again_tells_nothing_of_its_former_networks(
+    run: Command, tmp_path: Path
+) -> None:
+    assert run(*BASIC, "alpha=1,2").code == 0
+    path = tmp_path / "outputs/default/study.json"
+    content = json.loads(path.read_text())
+    former = content["commands"][0]
+    # As it leaves them where code or data were repaired since, with an id and before there were any.
+    content["commands"] += [
+        {**former, "cells": ["of-other-code-s0"]},
+        {key: former[key] for key in former if key != "invocations"} | {"cells": ["older-s0"]},
+    ]
+    path.write_text(json.dumps(content))
+    ended = run(*BASIC, "alpha=1,2")
+    assert ended.code == 0, ended.output
+    assert "failed" not in ended.output
+    assert len(json.loads(path.read_text())["commands"]) == 4
 
 
 def test_a_mistake_is_refused_before_anything_is_submitted(run: Command, tmp_path: Path) -> None:

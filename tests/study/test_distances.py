@@ -12,7 +12,7 @@ from hiddenmix import evaluate, networks, randomness, report
 from hiddenmix.config import from_plain
 from hiddenmix.data import prepare, read
 from hiddenmix.evaluation import label_consistency, mixing_distance, take_statistics
-from hiddenmix.study import measuring
+from hiddenmix.study import distances, measuring
 from tests.support.commands import ALONE, Command, cells, command
 
 STUDY = Path("outputs/default")
@@ -86,6 +86,18 @@ def _check_numbers(plain: pd.DataFrame) -> None:
         place = f"conv1/{row['images']}/{row['weights']}"
         for name in ("distance", "initial_distance", "cross_entropy", "kl", "in_classes"):
             assert row[name] == pytest.approx(numbers[f"{place}/{name}"], rel=1e-4), name
+
+
+def test_there_are_images_of_each_of_many_classes(
+    run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more classes than images by default, as a folder of 1,000 classes has."""
+    monkeypatch.setattr(report, "write_report", lambda folder: folder)
+    monkeypatch.setattr(distances, "IMAGES", 5)
+    monkeypatch.setattr(distances, "_SETTLING", 5)
+    assert run(*ALONE, "layer=none", "epochs=1").code == 0
+    assert evaluate.main([str(STUDY), "--distance"]) == 0
+    assert set(pd.read_csv(STUDY / "mixing_distance.csv")["test_images"]) == {10}
 
 
 def test_what_cannot_be_is_refused(

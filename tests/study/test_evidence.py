@@ -233,6 +233,25 @@ def test_lost_predictions_are_made_again_and_nothing_else_changes(
     assert "made again" not in run(*ALONE).output
 
 
+def test_a_cap_below_the_number_of_classes_is_refused_before_training(
+    run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = "=5 is not allowed\n  allowed: 10 or more, at least one image of each class\n"
+    ended = run(*ALONE, "evaluation=full", "evaluation_images=5")
+    assert (ended.code, ended.errors) == (2, f"evaluation_images{refused}")
+    assert not (tmp_path / "outputs").exists()
+    # The clean test takes all images.
+    ended = run(*ALONE, "evaluation_images=5", "epochs=1")
+    assert ended.code == 0, ended.errors
+    assert ended.output.count("evaluation_images does nothing with evaluation=clean") == 1
+    assert evaluate.main(["outputs/default", "--images", "5"]) == 2
+    assert capsys.readouterr().err == f"--images{refused}"
+    # That of the configuration, and no --images.
+    assert evaluate.main(["outputs/default"]) == 2
+    said = capsys.readouterr().out
+    assert "refused: evaluation_images=5 is not allowed" in said
+
+
 def test_a_cap_takes_the_same_stratified_images_for_all_networks(
     run: Command, tmp_path: Path
 ) -> None:

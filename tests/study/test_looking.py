@@ -14,6 +14,7 @@ from hiddenmix.config import Config, ConfigError, UserError, from_plain, layers
 from hiddenmix.data import Data
 from hiddenmix.report import sequential
 from hiddenmix.report.__main__ import main as report_main
+from hiddenmix.study import running
 from hiddenmix.study.cells import image_mixup, plain, setting_key, two_images
 from hiddenmix.study.command import Run
 from hiddenmix.study.looking import check_looks
@@ -86,6 +87,27 @@ def test_only_what_the_question_needs_is_trained_and_the_last_look_ends_it(
     before = looks(tmp_path)
     assert run("-m", *AUTO, "layer=conv2,conv1,conv3", "max_repeats=7").code == 0
     assert looks(tmp_path) == before
+
+
+@pytest.mark.usefixtures("invented")
+def test_another_plan_that_began_at_the_same_moment_is_refused_before_a_look(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_plan = running.train_plan
+
+    def beside_another(*arguments: Any) -> dict[str, str]:
+        failures = train_plan(*arguments)
+        for path in tmp_path.glob("outputs/default/cells/*/result.json"):
+            result = json.loads(path.read_text())
+            result["config"]["max_repeats"] = 12
+            path.write_text(json.dumps(result))
+        return failures
+
+    monkeypatch.setattr(running, "train_plan", beside_another)
+    ended = run(*AUTO, "layer=conv1", "max_repeats=7")
+    assert ended.code == 2
+    assert "its looks were planned with max_repeats=12" in ended.errors
+    assert "looks" not in json.loads((tmp_path / "outputs/default/study.json").read_text())
 
 
 @pytest.mark.usefixtures("invented")

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from hiddenmix import data, evaluation
 from hiddenmix.evaluation import shifted
-from hiddenmix.study import checkpoints, saving, tensorboard_tracker
+from hiddenmix.study import cell_training, checkpoints, saving, tensorboard_tracker
 from hiddenmix.system import atomic
 from hiddenmix.system.interrupts import Interrupted, Interrupts
 from tests.support.commands import (
@@ -106,6 +106,64 @@ def test_a_signal_ends_the_step_and_the_next_run_goes_on(
     assert len(trained) == 5
     assert "resumed after epoch 0 of 2 and 3 steps" in ended.output
     assert list(cell.glob("checkpoint*")) == []
+
+
+def test_a_network_that_goes_on_elsewhere_says_so(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*arguments: str) -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            at_step(patch, 1, interrupting(signal.SIGTERM))
+            ended = run(*ALONE, *arguments)
+        assert ended.code == 143
+        return ended.output
+
+    def environment(study: str) -> dict[str, Any]:
+        [cell] = cells(tmp_path, study)
+        found: dict[str, Any] = json.loads((cell / "result.json").read_text())["environment"]
+        return found
+
+    assert "environment" not in stopped()
+    assert "environment" not in stopped()
+    monkeypatch.setattr(
+        cell_training,
+        "training_environment",
+        lambda _: {"device": "cpu", "threads": 2, "torch": "2.99", "commit": None},
+    )
+    ended = run(*ALONE)
+    assert ended.code == 0
+    [line] = [each for each in ended.output.splitlines() if "another environment" in each]
+    assert "threads 1, now 2; torch" in line
+    assert "now 2.99" in line
+    found = environment("default")
+    assert (found["threads"], found["torch"]) == (2, "2.99")
+    [before] = found["resumed_from"]
+    assert (before["device"], before["threads"]) == ("cpu", 1)
+    assert "device" not in line
+    again = run(*ALONE).output
+    assert "warning: networks already there were trained on cpu (2 threads)" in again
+
+
+def test_a_checkpoint_of_a_former_version_tells_of_no_environment(
+    run: Command, tmp_path: Path
+) -> None:
+    save = checkpoints.save
+
+    def former(folder: Path, cell: str, state: dict[str, Any]) -> None:
+        save(folder, cell, {key: state[key] for key in state if key != "environments"})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "save", former)
+        at_step(patch, 3, interrupting(signal.SIGTERM))
+        assert run(*ALONE).code == 143
+    ended = run(*ALONE)
+    assert ended.code == 0
+    assert "resumed after" in ended.output
+    assert "environment" not in ended.output
+    [cell] = cells(tmp_path)
+    found = json.loads((cell / "result.json").read_text())["environment"]
+    assert found["threads"] == 1
+    assert "resumed_from" not in found
 
 
 def test_stopped_after_every_step_the_numbers_are_the_same(

@@ -173,11 +173,50 @@ def test_commands_are_recorded_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b"7"])
-def test_a_damaged_study_json_is_written_afresh(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "study.json").write_bytes(content)
+def test_a_damaged_study_json_is_moved_aside(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "study.json"
+    path.write_bytes(content)
     check_study(tmp_path)
-    record_command(tmp_path, {"command": "a"})
+    said = record_command(tmp_path, {"command": "a"})
+    assert said == (
+        f"warning: {path} was damaged and is now study.json.damaged: looks before it are unknown"
+    )
+    assert (tmp_path / "study.json.damaged").read_bytes() == content
     assert read_study(tmp_path)["commands"] == [{"command": "a"}]
+    assert record_command(tmp_path, {"command": "b"}) == ""
+    path.write_bytes(b"again")
+    assert "study.json.damaged.2:" in record_command(tmp_path, {"command": "a"})
+    assert (tmp_path / "study.json.damaged").read_bytes() == content
+
+
+def test_looks_stay_where_the_commands_are_lost(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text('{"format": 2, "looks": [{"n": 6}], "commands": 7}')
+    assert record_command(tmp_path, {"command": "a"}) == ""
+    assert read_study(tmp_path)["looks"] == [{"n": 6}]
+
+
+def test_a_study_json_that_must_not_be_read_is_no_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Permission bits do not stop root, so the system's answer is played."""
+    (tmp_path / "study.json").write_text('{"format": 2, "commands": []}')
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    for reading in (check_study, read_study, lambda study: record_command(study, {})):
+        with pytest.raises(UserError, match=r"study\.json cannot be read: Permission denied"):
+            reading(tmp_path)
+    assert [each.name for each in tmp_path.iterdir() if "damaged" in each.name] == []
+
+
+def test_a_command_is_recorded_once_with_each_time_it_was_given(tmp_path: Path) -> None:
+    for invocation in ("x", "y"):
+        record_command(tmp_path, {"command": "a", "job": 0}, invocation)
+    entry = {"command": "a", "job": 0, "invocations": ["x", "y"]}
+    assert read_study(tmp_path)["commands"] == [entry]
 
 
 @pytest.mark.parametrize("content", [{"format": 1, "commands": []}, {"format": 3}, {"cells": []}])
