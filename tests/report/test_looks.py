@@ -52,6 +52,21 @@ def planned(study: Path, seeds: Iterable[int], most: int = 30, gain: float = 0.0
             path.write_text(json.dumps(result))
 
 
+def test_what_was_damaged_or_moved_is_said(tmp_path: Path) -> None:
+    written(tmp_path, range(2), 0.01)
+    assert "began elsewhere" not in report(tmp_path)
+    (tmp_path / "study.json.damaged").write_text("{")
+    path = next(tmp_path.glob("cells/*/result.json"))
+    result = json.loads(path.read_text())
+    result["environment"]["resumed_from"] = [{"device": "cpu", "threads": 2}]
+    path.write_text(json.dumps(result))
+    text = report(tmp_path)
+    assert (
+        "study.json.damaged is what was damaged of study.json: looks before it are unknown" in text
+    )
+    assert "; 1 of them began elsewhere (`resumed_from` in result.json)." in text
+
+
 def test_between_planned_looks_there_is_no_word(tmp_path: Path) -> None:
     """The interval at 8 seeds excludes 0, and nobody planned to look there."""
     planned(tmp_path, range(6))
