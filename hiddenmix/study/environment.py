@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -37,6 +38,13 @@ def training_environment(device: torch.device) -> dict[str, Any]:
         "torch": environment()["torch"],
         "commit": environment()["commit"],
     }
+
+
+def trained_in(environments: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What a result says of the `training_environment`s of its network, in turn: all of the last one, and
+    where it began elsewhere, the earlier ones as `resumed_from`."""
+    *earlier, last = environments
+    return environment() | last | ({"resumed_from": earlier} if earlier else {})
 
 
 def _version(name: str) -> str | None:

@@ -25,7 +25,7 @@ from hiddenmix.study.cells import (
     two_images,
 )
 from hiddenmix.study.command import Run
-from hiddenmix.study.environment import environment
+from hiddenmix.study.environment import environment, trained_in
 from hiddenmix.study.finished import stored_network
 from hiddenmix.study.planning import check_images
 from hiddenmix.study.saving import Saver
@@ -123,9 +123,7 @@ def finished_result(network: nn.Module, data: Data, run: Run, saver: Saver) -> d
             "seconds": round(seconds, 3),
             "images_per_second": round(images / max(seconds, 1e-9), 1),
         },
-        "environment": environment()
-        | saver.environments[-1]
-        | ({"resumed_from": earlier} if (earlier := saver.environments[:-1]) else {}),
+        "environment": trained_in(saver.environments),
         "config": asdict(config),
         "command": run.command,
     }
