@@ -70,7 +70,7 @@ def announce(
         for each in cells
     ):
         display.say(
-            "evaluation_images does nothing with evaluation=clean, which takes all test images"
+            "note: evaluation_images does nothing with evaluation=clean, which takes all images"
         )
     here = _hardware({"device": device_name(device), "threads": torch.get_num_threads()})
     others = {text for found in results for text in _trained_on(found["environment"])} - {here}
