@@ -57,6 +57,8 @@ def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Comma
     unrendered(monkeypatch)
     # Hydra composes twice, the first time to read hydra.mode alone, which no test sets: a fifth of all.
     monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)
+    # Ahead of those who need it: workers start it themselves, and most commands here have none.
+    monkeypatch.setattr(train, "start_server", lambda: None)
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["hiddenmix-train", *latest(arguments)])
