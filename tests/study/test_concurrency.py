@@ -1,16 +1,18 @@
 """Several processes on one study: each network is trained once, and all end with the same table."""
 
+import os
 import re
 import signal
 import subprocess
 from collections import Counter
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hiddenmix.study import locks
 from hiddenmix.study.store import Cell
+from hiddenmix.terminal import Display
 from tests.support.commands import (
     ALONE,
     HANG,
@@ -21,7 +23,6 @@ from tests.support.commands import (
     command,
     counted_steps,
     outcome,
-    read_until,
     started,
     wait_for,
 )
@@ -46,37 +47,57 @@ def table(output: str) -> str:
 def test_two_processes_train_each_network_once_and_show_one_table(
     tmp_path: Path, run: Command
 ) -> None:
+    """Another one and this one, which both train from this one's first step on."""
     arguments = (*SMALL, "repeats=2", "layer=[input,conv1]", "checkpoint_seconds=30")
-    with ExitStack() as stack:
-        processes = [stack.enter_context(started(tmp_path, *arguments)) for _ in range(2)]
-        ended = [process.communicate(timeout=HANG) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 2, ended
-    assert [errors for _, errors in ended] == [""] * 2
-    times = Counter(name for output, _ in ended for name in trained(output))
+    assert run(*arguments, "study=alone").code == 0
+    study = tmp_path / "outputs/default"
+    left = study / "locks" / f"{cells(tmp_path, 'alone')[0].name}.lock"
+    with started(tmp_path, *arguments) as process, pytest.MonkeyPatch.context() as patch:
+        with locks.locked(left):  # for this one, however long it is kept from running
+            wait_for(lambda: list(study.glob("locks/*.json")))
+            process.send_signal(signal.SIGSTOP)
+            os.waitpid(process.pid, os.WUNTRACED)
+        at_step(patch, 1, lambda: process.send_signal(signal.SIGCONT))
+        here = run(*arguments)
+        output, errors = process.communicate(timeout=HANG)
+    assert (process.returncode, errors) == (0, "")
+    assert (here.code, here.errors) == (0, "")
+    shares = [trained(output), trained(here.output)]
+    assert all(shares)
+    times = Counter(name for share in shares for name in share)
     assert sorted(times) == [folder.name for folder in cells(tmp_path)]
     assert set(times.values()) == {1}
     assert len(times) == 6
-    assert len({table(output) for output, _ in ended}) == 1
-    assert run(*arguments, "study=alone").code == 0
-    assert outcome(tmp_path / "outputs/default") == outcome(tmp_path / "outputs/alone")
-    comparison = list((tmp_path / "outputs/default/comparison").rglob("events*"))
+    assert table(output) == table(here.output)
+    assert outcome(study) == outcome(tmp_path / "outputs/alone")
+    comparison = list((study / "comparison").rglob("events*"))
     assert len(comparison) == 3  # one for each line: no process wrote into another's
 
 
 @pytest.mark.slow
-def test_a_killed_owner_leaves_its_network_to_those_who_wait(tmp_path: Path) -> None:
+def test_a_killed_owner_leaves_its_network_to_those_who_wait(
+    tmp_path: Path, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = (*ALONE, "epochs=3000")
     with started(tmp_path, *arguments) as owner:
         wait_for(lambda: list(tmp_path.glob("outputs/default/cells/*/checkpoint.pt")))
         owner.send_signal(signal.SIGSTOP)  # it need not train on meanwhile
-        with started(tmp_path, *arguments) as waiting:
-            read_until(waiting, "waiting for 1 network that another process trains")
-            owner.kill()
-            read_until(waiting, "resumed after epoch")
-            waiting.terminate()
-            _, errors = waiting.communicate(timeout=HANG)
-    assert waiting.returncode == 143
-    assert errors == "stopped by SIGTERM; the same command goes on from here\n"
+        say = Display.say
+
+        def heard(self: Display, text: str) -> None:
+            say(self, text)
+            if text.startswith("waiting for 1 network that another process trains"):
+                owner.kill()
+
+        monkeypatch.setattr(Display, "say", heard)
+        at_step(monkeypatch, 1, lambda: signal.raise_signal(signal.SIGTERM))
+        ended = run(*arguments)
+    assert ended.code == 143
+    assert ended.errors == "stopped by SIGTERM; the same command goes on from here\n"
+    waited, resumed = (
+        ended.output.index(each) for each in ("waiting for 1", "resumed after epoch")
+    )
+    assert waited < resumed
 
 
 def lock_elsewhere(monkeypatch: pytest.MonkeyPatch, name: str, looks: int, then: Any) -> None:
