@@ -6,22 +6,28 @@ import re
 import signal
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from hiddenmix.config import Config
 from hiddenmix.data import Images, Leaks, Whole
 from hiddenmix.study import workers
+from hiddenmix.study.attempting import Outcome
 from hiddenmix.study.shared_data import SharedWhole
-from hiddenmix.study.worker import Relay
-from hiddenmix.system import context
+from hiddenmix.study.worker import Job, Relay
+from hiddenmix.system import Interrupts, context
+from hiddenmix.terminal import Display
 from tests.support.commands import (
     ALONE,
     HANG,
     SMALL,
+    at_step,
     cells,
     command,
     outcome,
@@ -100,21 +106,23 @@ def test_a_killed_worker_costs_its_network_a_moment_and_the_command_a_signal(
 
 
 @pytest.mark.slow
-def test_workers_end_with_a_command_that_is_killed(tmp_path: Path) -> None:
+def test_workers_end_with_a_command_that_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     study = tmp_path / "outputs/default"
-    with started(tmp_path, *LONG, "workers=2") as process:
-        wait_for(lambda: len(list(study.glob("cells/*/checkpoint.pt"))) == 2)
-        first = [path.read_bytes() for path in sorted(study.glob("cells/*/checkpoint.pt"))]
+    held = (study / "locks").glob
+    with started(tmp_path, *LONG, "workers=2", "checkpoint_seconds=1000") as process:
+        wait_for(lambda: len(list(held("*.json"))) == 2)
         process.kill()
         process.wait()
-        # Each writes a last checkpoint and lets go of its network's lock.
-        with started(tmp_path, *LONG, "workers=2") as after:
-            said = read_until(after, "resumed after epoch")
-            assert "waiting" not in said
-            after.terminate()
-            after.communicate(timeout=HANG)
-    assert after.returncode == 143
-    assert [path.read_bytes() for path in sorted(study.glob("cells/*/checkpoint.pt"))] != first
+        wait_for(lambda: not any(held("*.json")))
+    # Each has written a checkpoint, none of which was due yet, and let go of its network's lock.
+    assert len(list(study.glob("cells/*/checkpoint.pt"))) == 2
+    at_step(monkeypatch, 1, lambda: signal.raise_signal(signal.SIGTERM))
+    ended = command(tmp_path, monkeypatch, capsys)(*LONG, "workers=1")
+    assert ended.code == 143
+    assert "resumed after epoch" in ended.output
+    assert "waiting" not in ended.output
 
 
 def whole() -> Whole:
@@ -160,6 +168,71 @@ def test_workers_fill_the_cores(
     monkeypatch.setattr(workers, "cores", lambda: 8)
     config = Config(workers=wanted, threads=threads)
     assert workers.how_many(config, torch.device("cpu"), networks) == expected
+
+
+@pytest.mark.parametrize(
+    ("measured", "free", "beside"),
+    [
+        (True, 0, [1, 1, 1, 1, 1]),
+        (True, 1.1e9, [1, 1, 1, 1, 1]),
+        (True, 1.2e9, [1, 1, 2, 1, 2]),
+        (True, 3.3e9, [1, 1, 2, 3, 1]),
+        (True, 3.4e9, [1, 1, 2, 3, 4]),
+        (True, 1e12, [1, 1, 2, 3, 4]),
+        (False, 0, [1, 2, 3, 4, 1]),
+    ],
+)
+def test_workers_follow_the_first_into_nine_tenths_of_the_free_memory(
+    monkeypatch: pytest.MonkeyPatch, measured: bool, free: float, beside: list[int]
+) -> None:
+    """Five networks of 1 GB each, and how many are trained once each has begun.
+
+    Those whose number the user gave ask nothing.
+    """
+    training: set[str] = set()
+    counted = []
+
+    class Seat:
+        """Of a worker that is done as soon as it has told what memory it needs."""
+
+        def __init__(self, job: Job) -> None:
+            self.cell: Any = None
+            self.readers: list[Any] = []
+
+        def begin(self, cell: Any, patience: float, elsewhere: bool) -> None:
+            self.cell = cell
+            training.add(cell.id)
+            counted.append(len(training))
+
+        def said(self) -> list[tuple[str, tuple[Any, ...]]]:
+            return [("memory", (1e9,))]
+
+        def done(self) -> bool:
+            return True
+
+        def end(self) -> tuple[Any, Outcome]:
+            cell, self.cell = self.cell, None
+            training.remove(cell.id)
+            return cell, Outcome(cell.id, "done")
+
+        def stop(self) -> None: ...
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(workers, "_Seat", Seat)
+    monkeypatch.setattr(workers, "start_server", lambda: None)
+    monkeypatch.setattr(workers, "free_memory", lambda: free)
+    monkeypatch.setattr(workers, "LOOK_SECONDS", 0)
+    display = Display(Console(file=(said := StringIO()), width=200), 5)
+    networks: Any = [SimpleNamespace(id=str(number)) for number in range(5)]
+    job = Job("", "cpu", 0, 1, {})
+    with workers.Workers(4, job, display, Interrupts(), measured=measured) as team:
+        ended = [outcome.cell for outcome in team.attempts(networks, set(), 0)]
+    assert sorted(ended) == ["0", "1", "2", "3", "4"]
+    assert counted == beside
+    few = max(beside) < 4
+    assert (
+        f"{max(beside)} of 4 workers train at once: a network takes 1.0 GB" in said.getvalue()
+    ) == few
 
 
 def test_a_worker_tells_once_what_its_second_step_took() -> None:
