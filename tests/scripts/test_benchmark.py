@@ -6,9 +6,11 @@ import json
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import chdir, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ import torch
 
 from hiddenmix.config.schema import SgdConfig
 from hiddenmix.study import attempting
-from tests.support.commands import ALONE
+from tests.support.commands import ALONE, unrendered
 from tests.support.small_training import epochs, images_and_labels, small, training
 
 BENCHMARK = Path(__file__).parents[2] / "scripts" / "benchmark"
@@ -59,16 +61,20 @@ def test_the_benchmark_measures_every_contestant(
     speed, processes, tables = map(importlib.import_module, ("speed", "processes", "tables"))
     rates = {"operations_per_second": 1e11, "bytes_per_second": 1e10}
     monkeypatch.setattr(speed, "_rates", lambda _: rates)  # gigabytes and seconds
-    apart: dict[str, Callable[..., Any]] = {
-        "memory": lambda count, kind: processes.memory(int(count), kind != "plain"),
-        "decode": lambda count: processes.decode(int(count)),
-    }
-    started = speed.apart
-    monkeypatch.setattr(
-        speed, "apart", lambda what, *rest: apart.get(what, partial(started, what))(*rest)
-    )
+    unrendered(monkeypatch)
+    monkeypatch.setattr(processes, "setattr", monkeypatch.setattr, raising=False)  # undone
+
+    def apart(*arguments: str) -> Any:
+        """As `speed.apart`, in this process."""
+        monkeypatch.setattr(sys, "argv", ["processes.py", *arguments])
+        with redirect_stdout(StringIO()) as said, chdir(tmp_path):
+            processes.main()
+        return json.loads(said.getvalue().splitlines()[-1])
+
+    monkeypatch.setattr(speed, "apart", apart)
     file = tmp_path / "numbers.json"
     sweep = ["--sweep", "layer=input,conv1", "epochs=1", "repeats=1", "baseline=false"]
+    sweep += ["dataset.train_size=100", "batch_size=50", "model.channels=[2,2,2]"]
     shown = benchmark(
         "speed", *TINY, "--decode=120", "--memory", "1200", "--json", str(file), *sweep
     )
@@ -81,13 +87,57 @@ def test_the_benchmark_measures_every_contestant(
     assert all(one["low"] <= one["median"] <= one["high"] for one in found["ratios"].values())
     assert found["sweep"]["code"] == 0
     assert found["sweep"]["networks"] == 2
-    assert sum(found["sweep"]["parts"].values()) == pytest.approx(found["sweep"]["seconds"])
-    assert 0 < found["sweep"]["parts"]["training steps"] < found["sweep"]["seconds"]
+    assert found["sweep"]["parts"].keys() == {
+        *("start-up", "configuration", "data", "building networks", "building optimizers"),
+        *("training steps", "evaluation per epoch", "evaluation at the end", "trackers"),
+        *("checkpoints", "files", "report", "other"),
+    }
+    assert min(found["sweep"]["parts"].values()) > 0
     assert found["decode"]["files"] == 120
     assert all(one["peak"] >= one["before"] > one["data"] for one in found["memory"].values())
     text = tables.markdown(found)
     assert "| trainer, triplet, lam=sample |" in text
     assert "**Memory**" in text
+
+
+def test_a_process_apart_answers_with_its_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, benchmark: Benchmark
+) -> None:
+    speed = importlib.import_module("speed")
+    monkeypatch.setattr(speed, "PROCESSES", tmp_path / "asked.py")
+    speed.PROCESSES.write_text("import sys\nprint('said first')\nprint(len(sys.argv[1:]))\n")
+    assert speed.apart("decode", "7") == 2
+
+
+def test_of_time_within_time_the_inner_part_is_charged(
+    monkeypatch: pytest.MonkeyPatch, benchmark: Benchmark
+) -> None:
+    processes = importlib.import_module("processes")
+    now = 100.0
+    monkeypatch.setattr(processes, "BORN", now)
+    monkeypatch.setattr(processes, "time", SimpleNamespace(monotonic=lambda: now))
+
+    def spend(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def steps() -> Iterator[float]:
+        spend(8)
+        yield 1.0
+        spend(16)
+
+    owner = SimpleNamespace(write=spend, run=steps)
+    watch = processes.Stopwatch()
+    watch.watch(owner, "write", "files")
+    watch.watch_generator(owner, "run", "training")
+    now += 1
+    with watch.part("other"):
+        now += 2
+        owner.write(4)
+        for seconds in owner.run():
+            owner.write(seconds)
+            now += 32
+    assert watch.seconds == {"start-up": 1, "other": 34, "files": 5, "training": 24}
 
 
 def test_the_operations_on_paper_are_those_of_a_hand_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +187,8 @@ def test_many_networks_are_measured_in_every_way(tmp_path: Path, benchmark: Benc
 @pytest.mark.slow
 def test_commands_are_compared_whole(tmp_path: Path, benchmark: Benchmark) -> None:
     file = tmp_path / "commands.json"
-    brief = ["epochs=1", "repeats=1", "dataset.train_size=50", "model.channels=[2,2,2]"]
+    brief = ["epochs=1", "repeats=1", "baseline=false"]
+    brief += ["dataset.train_size=50", "model.channels=[2,2,2]"]
     ways = ["--rounds=1", "--ways", "workers=1", f"--json={file}"]
     shown = benchmark("commands", *ways, "--", "batch_size=25", *brief)
     assert shown.startswith("workers=1: ")
