@@ -3,9 +3,6 @@
 import json
 import multiprocessing
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,42 +121,30 @@ def test_metrics_are_cut_back_and_appended(cell: Cell) -> None:
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
 
 
-def test_a_lock_excludes_and_is_released(cell: Cell) -> None:
-    script = (
-        "import sys; from pathlib import Path; from hiddenmix.config import Config\n"
-        "from hiddenmix.study import Cell\n"
-        "for _ in range(2):\n"
-        "    with Cell(Path(sys.argv[1]), Config(), sys.argv[2]).locked() as mine:\n"
-        "        print(mine, flush=True)\n"
-        "    input()\n"
-    )
-    command = [sys.executable, "-c", script, str(cell.folder.parent.parent), DATA]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+def _hold(study: Path, pipe: Any) -> None:
+    """Ask for the lock at each word that comes, and hold it until the next one."""
+    while True:
+        with Cell(study, Config(), DATA).locked() as mine:
+            pipe.send(mine)
+            pipe.recv()
+
+
+def test_a_lock_excludes_and_is_released_and_dies_with_its_owner(cell: Cell) -> None:
+    here, there = multiprocessing.Pipe()
+    spawn = multiprocessing.get_context("spawn")
+    other = spawn.Process(target=_hold, args=(cell.folder.parent.parent, there), daemon=True)
     with cell.locked() as mine:
         assert mine
-        other = subprocess.Popen(command, **pipes)  # type: ignore[call-overload]
-        assert other.stdout.readline() == "False\n"
-    assert other.communicate("\n\n")[0] == "True\n"
-
-
-def _hold(study: Path, ready: Any) -> None:
-    with Cell(study, Config(), DATA).locked() as mine:
-        ready.send(mine)
-        signal.pause()
-
-
-def test_a_lock_dies_with_its_owner(cell: Cell) -> None:
-    study = cell.folder.parent.parent
-    spawn = multiprocessing.get_context("spawn")
-    here, there = spawn.Pipe()
-    owner = spawn.Process(target=_hold, args=(study, there))
-    owner.start()
-    assert here.poll(60)
+        other.start()
+        assert here.poll(HANG)
+        assert here.recv() is False
+    here.send("again")
+    assert here.poll(HANG)
     assert here.recv() is True
     with cell.locked() as mine:
         assert not mine
-    owner.kill()
-    owner.join(60)
+    other.kill()
+    other.join(HANG)
     with cell.locked(timeout=HANG) as mine:
         assert mine
 

@@ -436,14 +436,17 @@ def test_comparison_tells_variants_and_networks_apart(run: Command, tmp_path: Pa
     }
 
 
-@pytest.fixture(params=["auto", "false"])
-def tensorboard(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+@pytest.fixture(scope="module", params=["auto", "false"])
+def tensorboard(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[str]:
     """The address of a TensorBoard over a study, with its fast loader where there is one, or not."""
+    study = tmp_path_factory.mktemp("study")
     for name, config in STUDY.items():
-        write_cell(tmp_path / "cells" / name, config)
+        write_cell(study / "cells" / name, config)
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path)),
+            *(sys.executable, "-m", "tensorboard.main", "--logdir", str(study)),
             *("--port", "0", "--host", "127.0.0.1", "--load_fast", request.param),
         ],
         stderr=subprocess.PIPE,
