@@ -2,7 +2,7 @@
 
 python scripts/kill.py                      # 100 SIGKILLs; about 15 minutes on 2 cores
 python scripts/kill.py --signal TERM        # the same with SIGTERM, upon which checkpoints are written
-python scripts/kill.py --kills 3            # what the tests run, on shorter networks
+python scripts/kill.py --kills 1 --workers 1    # what the tests run, on shorter networks
 
 A small study is trained once undisturbed, in one process. Then the same command runs in fresh studies
 on several workers, of which it or the command itself is killed over and over, and the command is given

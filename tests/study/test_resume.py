@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -21,7 +20,6 @@ from hiddenmix.system import atomic
 from hiddenmix.system.interrupts import Interrupted, Interrupts
 from tests.support.commands import (
     ALONE,
-    HANG,
     SMALL,
     Command,
     at_step,
@@ -29,8 +27,7 @@ from tests.support.commands import (
     command,
     counted_steps,
     outcome,
-    started,
-    wait_for,
+    script,
 )
 
 # Everything that has a random state or a history: dropout, augmentation, momentum, mixing.
@@ -38,7 +35,7 @@ RICH = (
     *(*ALONE, "model.dropout=0.3", "dataset.augment=flip_crop", "layer=[input,conv1]"),
     *("mode=triplet", "lam=sample", "evaluation=full", "evaluate_every=1"),
 )
-SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP]
 
 
 @pytest.fixture
@@ -335,17 +332,6 @@ def test_ctrl_c_before_the_signals_are_handled_shows_no_traceback(run: Command) 
     assert ended.errors == "stopped by SIGINT\n"
 
 
-@pytest.mark.slow
-def test_a_process_exits_upon_a_signal(tmp_path: Path) -> None:
-    number = signal.SIGTERM
-    with started(tmp_path, *SMALL, "epochs=100000") as process:
-        wait_for(lambda: list(tmp_path.glob("outputs/default/cells/*/checkpoint.pt")))
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=HANG)
-    assert process.returncode == 128 + number
-    assert errors == f"stopped by {number.name}; the same command goes on from here\n"
-
-
 def test_the_second_ctrl_c_ends_at_once() -> None:
     script = (
         "import signal; from hiddenmix.system import Interrupts\n"
@@ -427,13 +413,31 @@ def test_checkpoints_are_written_at_a_bounded_rate(
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments() -> None:
-    """The short version of scripts/kill.py."""
-    path = Path(__file__).parents[2] / "scripts" / "kill.py"
-    options = ["--kills", "1", "--epochs", "25"]
-    done = subprocess.run(
-        [sys.executable, str(path), *options], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^1 kills? by SIGKILL, \d of the command", done.stdout, re.MULTILINE)
-    assert "are equal to those of the undisturbed study" in done.stdout
+def test_killed_at_random_moments(
+    run: Command, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """The short version of scripts/kill.py; what is not disturbed runs in this process."""
+    kill = script("kill")
+    start = kill.start
+    begun = {"undisturbed"}
+
+    def start_or_run(folder: Path, study: str, *more: str) -> Any:
+        if study not in begun:
+            begun.add(study)
+            return start(folder, study, *more)
+        monkeypatch.chdir(folder)
+        ended = run(*kill.STUDY, f"study={study}", *more)
+        said = ended.output + ended.errors
+        return SimpleNamespace(communicate=lambda: (said, ""), returncode=ended.code)
+
+    monkeypatch.setattr(kill, "start", start_or_run)
+    monkeypatch.setattr(kill, "MOMENT", 0.2)
+    monkeypatch.setattr(kill, "STUDY", [*kill.STUDY, "baseline=false"])
+    # With this seed the kill comes a moment after there is a checkpoint.
+    options = ["--kills=1", "--workers=1", "--seed=9", "--epochs=60"]
+    monkeypatch.setattr(sys, "argv", ["kill.py", *options])
+    assert kill.main() == 0
+    said = capsys.readouterr().out
+    assert "1 kills by SIGKILL, 1 of the command and 0 of a worker, 1 of them within" in said
+    assert "; 1 resumed networks" in said
+    assert "are equal to those of the undisturbed study" in said

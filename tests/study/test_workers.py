@@ -17,7 +17,7 @@ from rich.console import Console
 
 from hiddenmix.config import Config
 from hiddenmix.data import Images, Leaks, Whole
-from hiddenmix.study import workers
+from hiddenmix.study import locks, workers
 from hiddenmix.study.attempting import Outcome
 from hiddenmix.study.shared_data import SharedWhole
 from hiddenmix.study.worker import Job, Relay
@@ -110,14 +110,15 @@ def test_workers_end_with_a_command_that_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     study = tmp_path / "outputs/default"
-    held = (study / "locks").glob
     with started(tmp_path, *LONG, "workers=2", "checkpoint_seconds=1000") as process:
-        wait_for(lambda: len(list(held("*.json"))) == 2)
+        wait_for(lambda: len(list(study.glob("locks/*.json"))) == 2)
+        held = list(study.glob("locks/*.json"))
         process.kill()
         process.wait()
-        wait_for(lambda: not any(held("*.json")))
-    # Each has written a checkpoint, none of which was due yet, and let go of its network's lock.
-    assert len(list(study.glob("cells/*/checkpoint.pt"))) == 2
+    for path in held:
+        with locks.locked(path.with_suffix(".lock"), HANG) as free:
+            assert free
+        assert (study / "cells" / path.stem / "checkpoint.pt").exists()  # which was not due yet
     at_step(monkeypatch, 1, lambda: signal.raise_signal(signal.SIGTERM))
     ended = command(tmp_path, monkeypatch, capsys)(*LONG, "workers=1")
     assert ended.code == 143
