@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 import hiddenmix
+from tests.support.commands import HANG
 
 PAGE = (Path(__file__).parents[2] / "docs" / "loops.md").read_text()
 EXAMPLES = dict(re.findall(r"^```python\n# ([^\n]+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
@@ -446,7 +447,7 @@ def of_rank(rank: int, place: str) -> dict[str, dict[str, Tensor]]:
 
     torch.set_num_threads(1)
     distributed.init_process_group(
-        "gloo", init_method=place, rank=rank, world_size=2, timeout=timedelta(seconds=60)
+        "gloo", init_method=place, rank=rank, world_size=2, timeout=timedelta(seconds=HANG)
     )
     found = {}
     try:
@@ -489,7 +490,7 @@ def test_parallel_training_in_two_processes(tmp_path: Path) -> None:
     other.start()
     try:
         found = of_rank(0, place)
-        other.join(60)
+        other.join(HANG)
     finally:
         other.kill()
         other.join()

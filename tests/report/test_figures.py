@@ -47,18 +47,19 @@ def test_the_whole_set_with_units_and_n(tmp_path: Path) -> None:
         *("accuracy_by_layer", "gain_heat_map", "shift_siamese", "shift_triplet"),
         *("by_class_siamese", "by_class_triplet", "learning_curves", "calibration"),
     ]
-    for drawing in found.values():
+    texts = {name: _texts(drawing) for name, drawing in found.items()}
+    for name, drawing in found.items():
         width, height = struct.unpack(">II", drawing.save("png")[16:24])
         assert 300 < height < 2500
         assert 300 < width < 2500
-        assert any("n = 3" in text for text in _texts(drawing))
-        assert any("Digits, cnn" in text for text in _texts(drawing))
+        assert any("n = 3" in text for text in texts[name])
+        assert any("Digits, cnn" in text for text in texts[name])
         assert len(drawing.reading) > 100
-    assert "test accuracy (%)" in _texts(found["accuracy_by_layer"])
-    assert "gain (percentage points)" in _texts(found["gain_heat_map"])
-    assert {"largest change (1/255)", "share of the side"} <= {*_texts(found["shift_siamese"])}
-    assert {"training loss (nats)", "epoch"} <= {*_texts(found["learning_curves"])}
-    assert "mean confidence (%)" in _texts(found["calibration"])
+    assert "test accuracy (%)" in texts["accuracy_by_layer"]
+    assert "gain (percentage points)" in texts["gain_heat_map"]
+    assert {"largest change (1/255)", "share of the side"} <= {*texts["shift_siamese"]}
+    assert {"training loss (nats)", "epoch"} <= {*texts["learning_curves"]}
+    assert "mean confidence (%)" in texts["calibration"]
 
 
 def test_a_palette_changes_no_colour_that_one_could_see() -> None:
