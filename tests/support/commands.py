@@ -57,8 +57,10 @@ def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Comma
     unrendered(monkeypatch)
     # Hydra composes twice, the first time to read hydra.mode alone, which no test sets: a fifth of all.
     monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)
-    # Ahead of those who need it: workers start it themselves, and most commands here have none.
+    # Workers start their server themselves, and most commands here have none. It stays for the tests to
+    # come: one that is just being ended would take their processes along.
     monkeypatch.setattr(train, "start_server", lambda: None)
+    monkeypatch.setattr(train, "stop_server", lambda: None)
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["hiddenmix-train", *latest(arguments)])
