@@ -93,10 +93,10 @@ def _unlike(question: Question) -> str:
         return ""
     corrected = f", corrected over {odd.tests}" if odd.tests > 1 else ""
     if odd.p_holm >= LEVEL:
-        return f"That its settings gain unlike is not shown ({p_is(odd.p_holm)}{corrected})."
+        return f"Its settings are not shown to differ ({p_is(odd.p_holm)}{corrected})."
     more = points(odd.mean, odd.low, odd.high)
     return (
-        f"Its settings do not gain alike: {odd.setting} against {odd.others} {more} points "
+        f"Its settings differ: {odd.setting} against {odd.others} {more} points "
         f"({p_is(odd.p_holm)}{corrected}), so that the mean is no setting's."
     )
 

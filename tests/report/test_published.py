@@ -62,6 +62,7 @@ def measured(name: str) -> set[str]:
     for question in verdict["questions"]:
         for part in (question, *question["families"]):
             gains += [part["gain"], part.get("mixup") or part["image_mixup_over_plain"]]
+        gains += filter(None, [question["odd_setting"], question["gain_without_shift"]])
         # Seeds that no earlier study had trained with.
         new = [gain for seed, gain in question["gain_by_seed"].items() if int(seed) >= 6]
         if len(new) > 1:
@@ -74,7 +75,7 @@ def measured(name: str) -> set[str]:
     }
     for gain in gains:
         for low, high in (("low", "high"), ("seed_low", "seed_high")):
-            if gain[low] is not None:
+            if gain.get(low) is not None:
                 shown.add(points(gain["mean"], gain[low], gain[high]))
     return shown
 

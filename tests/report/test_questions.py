@@ -248,7 +248,7 @@ def test_settings_that_differ_in_sign_stand_beside_their_mean(tmp_path: Path) ->
     ends = "mean of 2 settings of K and α, from −12.50 (triplet α=1) to +12.50 (siamese α=1); "
     assert ends in spoken(clean, 0.005)
     assert "mean of 2 settings of K and α, from " in spoken(shifted, 0.005)
-    unlike = "Its settings do not gain alike: siamese α=1 against triplet α=1 +25.00 ["
+    unlike = "Its settings differ: siamese α=1 against triplet α=1 +25.00 ["
     assert unlike in spoken(clean, 0.005)
     assert clean.odd is not None
     assert clean.odd.p_holm < 1e-6
@@ -485,6 +485,9 @@ def test_verdict_json_holds_the_report_for_machines(tmp_path: Path) -> None:
     assert question["sentence"] == spoken(everything.questions[0], everything.margin)
     assert len(stored["settings"]) == 5
     assert stored["margin"] == 0.005
+    assert set(question["gain_by_setting"]) == {"siamese α=1", "triplet α=1"}
+    assert question["odd_setting"]["tests"] == 1
+    assert question["gain_without_shift"] is None
 
 
 def test_no_stale_figure_is_left_in_the_folder(tmp_path: Path) -> None:
