@@ -1,6 +1,7 @@
 """A user's mistake in words, and how values and counts are shown in them."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import PurePath
 
 _TOLD = 10
 """So many wrong values of one configuration are told."""
@@ -52,7 +53,8 @@ def refuse(errors: Iterable[ConfigError]) -> None:
 
 
 def show(value: object) -> str:
-    """A value as the user would type it on the command line, on one line of at most 80 characters."""
+    """A value as the user would type it on the command line, on one line of at most 80 characters; of a
+    longer path its end, which tells it from others."""
     if isinstance(value, (list, tuple)):
         text = "[" + ",".join(show(item) for item in value) + "]"
     elif isinstance(value, bool) or value is None:
@@ -60,7 +62,9 @@ def show(value: object) -> str:
     else:
         text = str(value)
     text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-    return text if len(text) <= 80 else text[:77] + "..."
+    if len(text) <= 80:
+        return text
+    return f"...{text[-77:]}" if isinstance(value, PurePath) else f"{text[:77]}..."
 
 
 def counted(number: int, noun: str) -> str:

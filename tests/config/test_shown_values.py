@@ -1,5 +1,7 @@
 """How values of the configuration and counts appear in a message."""
 
+from pathlib import Path
+
 import pytest
 
 from hiddenmix.config import counted, show
@@ -15,6 +17,7 @@ from hiddenmix.config import counted, show
         ("C:\\x", "C:\\x"),
         (["é", True, None], "[é,true,null]"),
         ("x" * 90, "x" * 77 + "..."),
+        (Path("/" + "x" * 90 + "/study.json"), "..." + "x" * 66 + "/study.json"),
     ],
 )
 def test_a_value_is_shown_as_it_was_typed(value: object, shown: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from hydra._internal.hydra import Hydra
+from hydra.core.hydra_config import HydraConfig
 
 from hiddenmix import train
 from hiddenmix.training.loop import Training
@@ -63,6 +64,7 @@ def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Comma
     monkeypatch.setattr(train, "stop_server", lambda: None)
 
     def run(*arguments: str) -> Ended:
+        HydraConfig.instance().cfg = None  # as where a command begins: not that of the one before
         monkeypatch.setattr(sys, "argv", ["hiddenmix-train", *latest(arguments)])
         capsys.readouterr()
         # Two threads that wait for each other on a busy machine slow steps of 1 ms down by far.
