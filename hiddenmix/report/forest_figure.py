@@ -57,7 +57,7 @@ def forest(rows: Sequence[Row], pooled: Sequence[Pooled] = ()) -> Drawing | None
     if not shown:
         return None
     what = shown[0].question.what
-    names = [wrapped(readable(_name(row)), 38, 2) for row in shown]
+    names = [wrapped(readable(_name(row)), 38, 3) for row in shown]
     names += [f"mean over {each.sets} data sets" for each in pooled]
     texts = [_said(row) for row in shown]
     texts += [points(each.mean, each.low, each.high) for each in pooled]
@@ -65,7 +65,7 @@ def forest(rows: Sequence[Row], pooled: Sequence[Pooled] = ()) -> Drawing | None
     with styled(fonts):
         longest = max(len(line) for name in names for line in name.splitlines())
         figure, [[axis]] = canvas(
-            [0.42 * len(names) + 0.2],
+            [(0.42 if max(name.count("\n") for name in names) < 2 else 0.58) * len(names) + 0.2],
             1,
             width=3.8,
             left=0.4 + 0.065 * longest,
