@@ -57,7 +57,7 @@ def forest(rows: Sequence[Row], pooled: Sequence[Pooled] = ()) -> Drawing | None
     if not shown:
         return None
     what = shown[0].question.what
-    names = [wrapped(readable(_name(row)), 38, 3) for row in shown]
+    names = [_name(row) for row in shown]
     names += [f"mean over {each.sets} data sets" for each in pooled]
     texts = [_said(row) for row in shown]
     texts += [points(each.mean, each.low, each.high) for each in pooled]
@@ -116,7 +116,10 @@ def _handles(rows: Sequence[Row]) -> list[Line2D]:
 def _name(row: Row) -> str:
     question = row.question
     about = ", ".join(filter(None, (question.title, question.model, question.variant)))
-    return f"{about}: {question.layer} ({row.study})"
+    asked_of = wrapped(readable(f"{about}: {question.layer}"), 38, 2)
+    return (
+        f"{asked_of}\n{wrapped(readable(f'({row.study})'), 38, 1)}"  # a study's name in one piece
+    )
 
 
 def _said(row: Row) -> str:
