@@ -130,7 +130,7 @@ def questions(
 
 
 def _grid_text(mode: str, alpha: float) -> str:
-    return f"{mode} α={alpha:g}"
+    return f"{mode} α={alpha:.12g}"  # settings that differ have names that differ
 
 
 def _groups(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str, str], pd.DataFrame]]:
@@ -200,12 +200,14 @@ def _each_setting(
     """Setting of K and α -> its differences [n, N] over the seeds of the question."""
     if compared.matrix is None:
         return {}
+    names = list(map(_grid_text, grid["mode"], grid["alpha"]))
+    if len(names) == 1:
+        return {names[0]: compared.matrix}
     found = {}
-    for _, row in grid.iterrows():
-        pair = (row["setting"], row["baseline"])
+    for name, pair in zip(names, zip(grid["setting"], grid["baseline"], strict=True), strict=True):
         own = compare([pair], what, by_setting, answers, compared.by_seed)
         if own.matrix is not None:
-            found[_grid_text(row["mode"], row["alpha"])] = own.matrix
+            found[name] = own.matrix
     return found
 
 
@@ -220,9 +222,8 @@ def _unshifted(
     if what != SHIFTS or compared.gain is None:
         return None
     pairs = [(row["setting"], row["baseline"]) for _, row in grid.iterrows()]
-    whole = compare(pairs, CLEAN, by_setting, answers, compared.by_seed).gain
     part = compare(pairs, CLEAN_SUBSET, by_setting, answers, compared.by_seed).gain
-    fewer = part is not None and whole is not None and 0 < part.images < whole.images
+    fewer = part is not None and 0 < part.images < int(grid["test_size"].max())
     return part if fewer else None
 
 
