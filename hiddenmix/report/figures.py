@@ -18,6 +18,7 @@ from hiddenmix.report.curves import calibration, learning_curves
 from hiddenmix.report.drawing import (
     IMAGE_STYLE,
     PLAIN_STYLE,
+    RULE,
     Drawing,
     Group,
     accuracy_axis,
@@ -44,9 +45,10 @@ _LEAST_SCALE = 1.0
 """Points at the ends of the heat map's colours, or the largest gain: small gains stay pale."""
 
 _STARS = (
-    "*: p < 0.05, paired t-test over seeds, for this test set\n"
-    "**: also after Holm's correction over the whole table"
+    "*: p < 0.05, paired t-test over seeds, for this test set",
+    "**: also after Holm's correction over the whole table",
 )
+"""What one star says, and two."""
 
 
 def draw(group: Group, study: Study, answers: Answers, prefix: str = "") -> Iterator[Drawing]:
@@ -106,6 +108,7 @@ def accuracy_by_layer(group: Group, prefix: str = "") -> Drawing:
         ("plain (no mixing)", PLAIN_STYLE),
     ):
         handles.append(Line2D([], [], color=color, linestyle=style, label=name))
+    handles.append(Line2D([], [], color=RULE, linewidth=7, alpha=0.5, label="95 % interval"))
     finish(figure, "Accuracy by the layer that is mixed", group.label, handles)
     return Drawing(
         f"{prefix}accuracy_by_layer",
@@ -196,7 +199,9 @@ def gain_heat_map(group: Group, prefix: str = "") -> Drawing | None:
     axes[0][0].set_ylabel("mixed layer")
     _color_bar(figure, axes[0][-1], picture)
     finish(figure, f"Gain over {group.images()}", group.label)
-    figure.text(0.5, 0.1 / figure.get_figheight(), _STARS, ha="center", fontsize=8)
+    starred = max(map(_stars, (row for _, row in rows.iterrows())))
+    told = "\n".join(_STARS[:starred]) or "no gain with p < 0.05, paired t-test over seeds"
+    figure.text(0.5, 0.1 / figure.get_figheight(), told, ha="center", fontsize=8)
     return Drawing(
         f"{prefix}gain_heat_map",
         f"Gain over {group.images()}, layer × α",
@@ -216,7 +221,11 @@ def _cell_text(row: pd.Series) -> str:
     if math.isnan(gain):
         baseline = row["layer"] == INPUT and row["baseline"] == row["setting"]
         return "baseline" if baseline else "no pair"
-    return signed(gain) + "*" * (int(row["p_value"] < 0.05) + int(row["p_holm"] < 0.05))
+    return signed(gain) + "*" * _stars(row)
+
+
+def _stars(row: pd.Series) -> int:
+    return int(row["p_value"] < 0.05) + int(row["p_holm"] < 0.05)
 
 
 def _color_bar(figure: Figure, beside: Axes, picture: object) -> None:

@@ -42,6 +42,14 @@ _TICK: dict[str, Any] = {"marker": "|", "markersize": 11, "markeredgewidth": 1.1
 
 _POOLED = ("#000000", "D")
 
+_SPOKEN = {
+    **{"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "Kuzushiji-MNIST"},
+    **{"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"},
+    **{"originals=0.0": "mixtures alone", "originals=1.0": "originals and their mixture"},
+    **{"model.batch_norm=true": "BatchNorm", "model.batch_norm=false": "no BatchNorm"},
+}
+"""Names and settings as a reader knows them who has not the program's keys; the table has the keys."""
+
 _READING = """\
 A row for each question: the gain with its 95 % interval for new seeds and new test images (thin) and \
 for new seeds on this test set alone (thick), marker and colour by verdict; beside it the number, the \
@@ -115,7 +123,12 @@ def _handles(rows: Sequence[Row]) -> list[Line2D]:
 
 def _name(row: Row) -> str:
     question = row.question
-    about = ", ".join(filter(None, (question.title, question.model, question.variant)))
+    about = ", ".join(
+        _SPOKEN.get(each, each)
+        for part in (question.title, question.model, question.variant)
+        for each in part.split(", ")
+        if each
+    )
     asked_of = wrapped(readable(f"{about}: {question.layer}"), 38, 2)
     return (
         f"{asked_of}\n{wrapped(readable(f'({row.study})'), 38, 1)}"  # a study's name in one piece

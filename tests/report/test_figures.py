@@ -137,6 +137,14 @@ def test_heat_map_marks_what_differs_and_blanks_the_baseline(tmp_path: Path) -> 
     assert limits[0] == -limits[1]  # the colours' middle is no gain
     [stars] = [text.get_text() for text in figure.texts if "*:" in text.get_text()]
     assert "p < 0.05, paired t-test over seeds, for this test set" in stars
+    assert "**: also after Holm's correction" in stars
+
+
+def test_a_heat_map_explains_the_stars_it_has(tmp_path: Path) -> None:
+    figure = _drawings(make_study(tmp_path, seeds=(0,)))["gain_heat_map"].figure
+    told = [text.get_text() for text in figure.texts]
+    assert "no gain with p < 0.05, paired t-test over seeds" in told
+    assert not any("*:" in text for text in told)
 
 
 def test_small_gains_are_pale(tmp_path: Path) -> None:
@@ -154,7 +162,9 @@ def test_the_line_of_two_images_is_not_the_baseline_of_three(tmp_path: Path) -> 
     _, [group] = _read(made)
     [legend] = accuracy_by_layer(group).figure.legends
     names = [text.get_text() for text in legend.get_texts()]
-    assert names == ["siamese", "triplet", "image mixup of two", "plain (no mixing)"]
+    assert names == [
+        *("siamese", "triplet", "image mixup of two", "plain (no mixing)", "95 % interval")
+    ]
     lines = [handle.get_label() for handle in line_handles(group, group.lines("triplet"))]
     assert lines[1:3] == ["image mixup of two", "image mixup, triplet"]
 

@@ -227,6 +227,21 @@ def test_the_forest_plot_shows_the_interval_that_the_band_is_held_to(tmp_path: P
     assert "both ticks lie within it, the ends of its 90 % interval" in drawing.reading
 
 
+def test_the_forest_plot_speaks_of_settings_in_words(tmp_path: Path) -> None:
+    [question] = [
+        each
+        for each in find(read_study(made(tmp_path / "one", "Digits", 0.1, "1"))).questions
+        if each.what == "clean"
+    ]
+    variant = "originals=1.0, model.batch_norm=false"
+    asked = replace(question, title="fashion_mnist", variant=variant)
+    drawing = forest([Row("one", "1", asked, 0.005)])
+    assert drawing is not None
+    [label] = [label.get_text() for label in drawing.figure.axes[0].get_yticklabels()]
+    words = "Fashion-MNIST, cnn, originals and their mixture, no BatchNorm: conv1 (one)"
+    assert " ".join(label.split()) == words
+
+
 def test_pooling_counts_a_data_set_once(tmp_path: Path, studies: list[Path]) -> None:
     """Two studies on the same data are no independent evidence, whatever they call it."""
     again = made(tmp_path / "again", "Digits again", 0.05, "1")
