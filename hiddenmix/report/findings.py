@@ -13,6 +13,8 @@ from hiddenmix.report.factors import Best, Effect, best_layers, effects, layer_g
 from hiddenmix.report.questions import Question, questions
 from hiddenmix.report.results import Study
 from hiddenmix.report.verdict import spoken
+from hiddenmix.system import changed_code, commit
+from hiddenmix.terminal import VERSION
 
 FORMAT = 1
 """Of verdict.json."""
@@ -81,6 +83,7 @@ def as_json(study: Study, found: Findings) -> dict[str, Any]:
     """verdict.json: every number of the report for machines. Accuracies are fractions."""
     return {
         "format": FORMAT,
+        "judged_at": judged_at(),
         "margin": found.margin,
         "questions": [question_json(each, found.margin) for each in found.questions],
         "factors": [_plain(each) for each in found.effects],
@@ -93,6 +96,12 @@ def as_json(study: Study, found: Findings) -> dict[str, Any]:
             for row in found.table.to_dict("records")
         ],
     }
+
+
+def judged_at() -> dict[str, Any]:
+    """The program whose rules give the words: not always the one that trained the networks."""
+    found, _ = commit()
+    return {"version": VERSION, "commit": found, "changed": changed_code()}
 
 
 def question_json(question: Question, margin: float) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from hiddenmix.report.comparison import model_defaults, told_keys
 from hiddenmix.report.fields import finite, mapping
 from hiddenmix.report.results import Study
 from hiddenmix.report.tables import LISTED, code, escaped, more
-from hiddenmix.terminal import clean, leaks_text
+from hiddenmix.system import changed_code, commit
+from hiddenmix.terminal import VERSION, clean, leaks_text
 
 LEAKING = 0.001
 """Share of test images that are not new, above which a warning stands before the verdict."""
@@ -53,10 +54,10 @@ def warnings(study: Study) -> list[str]:
 def reproduction(study: Study) -> list[str]:
     lines = []
     commits = dict.fromkeys((command.commit, command.dirty) for command in study.commands)
-    for commit, dirty in commits:
-        at = f"commit `{code(commit)}`" if commit else "an unknown commit"
+    for trained_at, dirty in commits:
+        at = f"commit `{code(trained_at)}`" if trained_at else "an unknown commit"
         lines += [f"Reproduce it at {at}{' with uncommitted changes' if dirty else ''}:", "", "```"]
-        asked = [c.command for c in study.commands if (c.commit, c.dirty) == (commit, dirty)]
+        asked = [c.command for c in study.commands if (c.commit, c.dirty) == (trained_at, dirty)]
         lines += [text.replace("```", "") for text in asked[:LISTED]]
         if len(asked) > LISTED:
             lines.append(f"# and {len(asked) - LISTED} more: see cells/*/result.json")
@@ -72,11 +73,20 @@ def reproduction(study: Study) -> list[str]:
     hours = float(study.cells["seconds"].sum()) / 3600
     spent = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
     many = len(study.cells)
-    trained = f"{many} network{'s were' if many > 1 else ' was'} trained, {spent} in all"
+    trained = (
+        f"{many} network{'s were' if many > 1 else ' was'} trained, {spent} of training added up"
+    )
     machines = "; ".join(f"{escaped(place)} ({count})" for place, count in places.items())
     moved = sum(bool(about.get("resumed_from")) for about in study.cells["environment"])
     began = f"; {moved} of them began elsewhere (`resumed_from` in result.json)" if moved else ""
     return [*lines, f"{trained}, on: {machines}{began}.", ""]
+
+
+def rules() -> list[str]:
+    """The program whose rules give the words: not always the one that trained the networks."""
+    found, _ = commit()
+    at = f" at commit `{found[:7]}`{' with changes' if changed_code() else ''}" if found else ""
+    return [f"The words of the verdicts are by the rules of {VERSION}{at}.", ""]
 
 
 def networks(study: Study, table: pd.DataFrame) -> list[str]:

@@ -43,8 +43,9 @@ over seeds alone, for this test set. These rows carry no verdict, and no p."""
 _PRIMARY = """\
 The gain is averaged over the study's grid of K and α within a seed: one number a seed, one test. Its \
 interval is for new seeds *and* new test images; that for this test set holds for new seeds alone. p is \
-of the first, p (flip) of the exact sign-flip test over seeds. A verdict needs both: an interval that \
-excludes 0 and p (flip) below 0.05, hence six seeds (docs/statistics.md)."""
+of the first, p (flip) of the exact sign-flip test over seeds. Supported and contradicted need an \
+interval that excludes 0 and p (flip) below 0.05, equal a 90 % interval within the margin, and each word \
+six seeds and ten test images in effect (docs/statistics.md)."""
 
 _FACTORS = """\
 Each effect is the mean over all pairs of settings that differ in nothing else, so that layer, number of \
@@ -92,7 +93,8 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
         verdict, *rest = told(question, found.margin)
         lines += [verdict, "", *(f"- {text}" for text in rest), *([""] if rest else [])]
     lines += looks(study, found.questions)
-    lines += [*head.reproduction(study), *head.networks(study, table), *head.data(study)]
+    lines += [*head.reproduction(study), *head.rules()]
+    lines += [*head.networks(study, table), *head.data(study)]
     lines += [*_covered(study), *head.unfinished(study, table)]
     lines += [] if several else summary
     if found.effects:
@@ -254,12 +256,19 @@ def _best(found: list[Best]) -> list[str]:
     lines = [
         f"Best layer of {escaped(each.title)}, {escaped(each.model)}"
         f"{', operation=cutmix' if each.operation == 'cutmix' else ''}: `{each.layer}`, "
-        f"{points(each.gain)} points over the input. Picking the best of {each.among} flatters it: "
-        f"{points(each.corrected)} points are left once the optimism of the choice is taken off "
+        f"{points(each.gain)} points over the input. {_flattered(each)} "
         f"(bootstrap over {each.seeds} seeds and {each.images:,} test images)."
         for each in found
     ]
     return [part for line in lines for part in (line, "")]
+
+
+def _flattered(best: Best) -> str:
+    picked = f"Picking the best of {best.among} flatters it"
+    if points(best.corrected) == points(best.gain):
+        return f"{picked} by less than 0.005 points"
+    left = f"{points(best.corrected)} points are left"
+    return f"{picked}: {left} once the optimism of the choice is taken off"
 
 
 def _main_table(table: pd.DataFrame) -> str:

@@ -13,7 +13,7 @@ from hiddenmix.report import distances, head
 from hiddenmix.report.answers import CLEAN, SHIFTS
 from hiddenmix.report.between_studies import differences, in_common, told_apart
 from hiddenmix.report.comparison import operation, settings_table
-from hiddenmix.report.findings import FORMAT, find, question_json
+from hiddenmix.report.findings import FORMAT, find, judged_at, question_json
 from hiddenmix.report.markdown import looks, question_row
 from hiddenmix.report.questions import Question
 from hiddenmix.report.results import Study
@@ -218,6 +218,7 @@ def write_several(
         )
         verdict = {
             "format": FORMAT,
+            "judged_at": judged_at(),
             "questions": [
                 {"study": row.study, "data_digest": row.data, "margin": row.margin}
                 | question_json(row.question, row.margin)
@@ -266,7 +267,7 @@ def _markdown(
     lines += figures
     lines += ["## The questions", "", markdown_table(_cells(rows), _KEEP), ""]
     lines += [_READING if pooled else f"{_READING} Nothing is pooled over data sets.", ""]
-    lines += [*distances.section(places), "## The verdicts", ""]
+    lines += [*distances.section(places), "## The verdicts", "", *head.rules()]
     for row in rows:
         verdict, *rest = told(row.question, row.margin)
         lines += [f"{escaped(row.study)}: {verdict}", "", *(f"- {text}" for text in rest), ""]

@@ -93,9 +93,9 @@ def _needed(question: Question, gain: Gain, margin: float) -> str:
     enough = need.equal == Way(gain.seeds, None)
     none = "as here had the mean been 0" if enough else "if none is found"
     ways = {
-        "if the same difference is found again": need.differ,
-        f"{none} (equality within ±{100 * margin:g})": need.equal,
-        "whatever is found": need.any_mean,
+        "to show this difference, if it is found again": need.differ,
+        f"to show equality within ±{100 * margin:g}, {none}": need.equal,
+        "to show one of the two, whatever is found": need.any_mean,
     }
     known = {
         when: way

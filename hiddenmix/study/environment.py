@@ -1,16 +1,15 @@
 """What a result was made with: versions, machine, commit."""
 
 import platform
-import subprocess
 from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from hiddenmix.study.devices import device_name
+from hiddenmix.system import commit
 
 _PACKAGES = ("torchvision", "timm", "numpy", "scikit-learn", "pillow", "hydra-core", "omegaconf")
 """Which decide, beside torch, what a configuration comes to and how images are read, where installed."""
@@ -25,7 +24,7 @@ def environment() -> dict[str, Any]:
         "hiddenmix": metadata.version("hiddenmix"),
         "machine": platform.machine(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
-        **_commit(),
+        **dict(zip(("commit", "dirty"), commit(), strict=True)),
     }
 
 
@@ -52,28 +51,3 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _commit() -> dict[str, Any]:
-    """Commit of the checkout that the package lies in, and whether it has changes; None for what git
-    does not tell."""
-    root = Path(__file__).parent.parent.parent
-    if not (root / ".git").exists():
-        return {"commit": None, "dirty": None}
-    commit = _git(root, "rev-parse", "HEAD")
-    changes = _git(root, "status", "--porcelain") if commit else None
-    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(  # noqa: S603  # fixed arguments, no shell
-            ["git", "-C", str(root), *arguments],  # noqa: S607
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

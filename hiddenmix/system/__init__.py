@@ -1,6 +1,7 @@
-"""The operating system: files that are whole or absent, signals, memory, processes. Imports no torch."""
+"""The operating system: whole files, signals, memory, processes, the checkout. Imports no torch."""
 
 from hiddenmix.system import atomic
+from hiddenmix.system.checkout import changed_code, commit
 from hiddenmix.system.extras import install_extra
 from hiddenmix.system.interrupts import Interrupted, Interrupts
 from hiddenmix.system.memory import (
@@ -15,6 +16,8 @@ __all__ = [
     "Interrupted",
     "Interrupts",
     "atomic",
+    "changed_code",
+    "commit",
     "context",
     "cores",
     "free_memory",

@@ -25,6 +25,8 @@ from hiddenmix.report.statistics import holm
 from hiddenmix.report.tables import outcome
 from hiddenmix.report.terminal_table import terminal_table
 from hiddenmix.report.writing import write_report, write_summary
+from hiddenmix.system import changed_code, commit
+from hiddenmix.terminal import VERSION
 from tests.support.commands import unrendered
 from tests.support.made_study import cell_id, made_result, make_study, setting_key, write_cell
 
@@ -240,6 +242,11 @@ def test_report_begins_with_verdict_command_and_commit(tmp_path: Path) -> None:
     place = lines.index("Reproduce it at commit `abc123` with uncommitted changes:")
     assert place < lines.index("## The questions")
     assert lines[place + 3] == command
+    judged = json.loads((tmp_path / "report/verdict.json").read_text())["judged_at"]
+    found, _ = commit()
+    assert judged == {"version": VERSION, "commit": found, "changed": changed_code()}
+    assert f"The words of the verdicts are by the rules of {VERSION}" in text
+    assert found is None or f" at commit `{found[:7]}`" in text
     assert "cpu, threads: 2, torch 2.11.0, Python 3.11.2 (25)" in text
     assert "1,437 training and 360 test images" in text
     assert "incomplete" not in text

@@ -112,9 +112,10 @@ def test_undecided_names_three_ways_to_a_verdict() -> None:
     assert need.differ.images is None
     assert need.any_mean.images is not None
     text = spoken(undecided(GAIN), 0.005)
-    assert f"{need.differ.seeds} seeds if the same difference is found again; " in text
-    more = f"{need.any_mean.seeds} seeds on {need.any_mean.images:,} test images whatever is found"
-    assert more in text
+    differ = f"{need.differ.seeds} seeds to show this difference, if it is found again; "
+    assert differ in text
+    more = f"{need.any_mean.seeds} seeds on {need.any_mean.images:,} test images"
+    assert f"{more} to show one of the two, whatever is found" in text
     assert "Where more test images are named, no number of seeds on these 1,000 would do." in text
 
 
@@ -150,8 +151,8 @@ def test_numbers_near_zero_show_their_side_and_noise_has_none(
 def test_no_number_of_seeds_is_named_for_a_difference_that_is_noise() -> None:
     gain = replace(GAIN, mean=-1e-17)
     text = spoken(undecided(gain), 0.005)
-    assert "same difference is found again" not in text
-    assert "6 seeds as here had the mean been 0 (equality within ±0.5)" in text
+    assert "to show this difference" not in text
+    assert "6 seeds to show equality within ±0.5, as here had the mean been 0" in text
     assert "1,000,000,000" not in text
 
 
