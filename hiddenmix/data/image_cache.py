@@ -12,7 +12,7 @@ import os
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from hiddenmix.data.decoding import Progress, decode, shape_of_files
 from hiddenmix.data.image_files import Kinds
 from hiddenmix.data.image_folder import Scan
 from hiddenmix.data.resizing import Resize
+from hiddenmix.system import LockError, hold
 
 _VERSION = "3"  # of this file's layout and of the conversions in image_files.py
 _TENSOR = "images"
@@ -136,27 +137,18 @@ def _read(path: Path, found: Scan, kinds: Kinds) -> NDArray[np.uint8] | None:
 @contextmanager
 def _locked(places: list[Path], progress: Progress | None) -> Iterator[Path | None]:
     """The first place that can be written, locked against other builders; None if there is none."""
-    from filelock import FileLock, Timeout
-
     for path in places:
-        lock = FileLock(f"{path}.lock")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if Path(lock.lock_file).is_symlink():
-                continue
+        lock = path.with_name(f"{path.name}.lock")
+        with ExitStack() as held:
             try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                if progress is not None:
-                    progress("waiting for another run that decodes images", 0, 1)
-                lock.acquire()
-        except (OSError, NotImplementedError):  # read-only, or a file system without locks
-            continue
-        try:
+                if not held.enter_context(hold(lock, timeout=0)):
+                    if progress is not None:
+                        progress("waiting for another run that decodes images", 0, 1)
+                    held.enter_context(hold(lock))
+            except (OSError, LockError):  # read-only, a link, or a file system without locks
+                continue
             yield path
-        finally:
-            lock.release()
-        return
+            return
     _warn(places[-1], "no folder for it can be written")
     yield None
 

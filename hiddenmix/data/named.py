@@ -15,6 +15,7 @@ from hiddenmix.data.decoding import Progress
 from hiddenmix.data.idx_files import read_idx
 from hiddenmix.data.images import Images
 from hiddenmix.data.strangers import what_it_is
+from hiddenmix.system import LockError, hold
 
 _LARGEST_MEMBER = 2**28  # bytes; CIFAR-100's training images, its largest file, are 148 MiB
 
@@ -83,6 +84,8 @@ def torchvision_set(
             return read(config.name, root, progress)
     except UserError:
         raise
+    except LockError as error:
+        raise UserError(str(error)) from error
     except Exception as error:  # torchvision's loaders raise many kinds on absent or damaged files
         state = "cannot be downloaded or read" if config.download else "is not complete"
         download = "" if config.download else ", or set dataset.download=true"
@@ -198,13 +201,10 @@ def _unpacked(name: str, root: Path, progress: Progress | None) -> tuple[Images,
 
 def _download(name: str, root: Path) -> None:
     """Download a set into `root`; a file that is damaged there is replaced."""
-    from filelock import FileLock
     from torchvision import datasets
 
     loader = getattr(datasets, NAMED[name].loader)
-    folder = root / ".hiddenmix"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{name}.lock"):  # two downloads would mix their bytes
+    with hold(root / ".hiddenmix" / f"{name}.lock"):  # two downloads would mix their bytes
         if NAMED[name].files != _IDX:
             for split in ("train", "test"):
                 options = {"split": split} if name == "svhn" else {"train": split == "train"}

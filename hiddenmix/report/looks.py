@@ -7,32 +7,36 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
+from hiddenmix.config import UserError
 from hiddenmix.report.answers import CLEAN
 from hiddenmix.report.decision import FEWEST
 from hiddenmix.report.questions import Question
 from hiddenmix.report.results import PastLook
 from hiddenmix.report.sequential import Between
 from hiddenmix.report.tables import p_is, p_text
-from hiddenmix.system import atomic
+from hiddenmix.system import LockError, PatienceError, atomic, hold
 
 
 def record_looks(study: Path, questions: Sequence[Question]) -> None:
     """Add to `study`/study.json the verdicts that somebody has now seen; each n once a question.
 
-    Nothing is written where there is no study.json, or it cannot be written: a copy is only read.
+    Nothing is written where there is no study.json, or it cannot be written or locked: a copy is only
+    read. Raises `UserError` where locks are markers that other processes take over at another age.
     """
     path = study / "study.json"
+    if not path.is_file():
+        return
     try:
-        with FileLock(study / "study.lock"):  # as the study's own room locks it
+        with hold(study / "study.lock"):  # under which all write it, see `study`'s `record_command`
             content = json.loads(path.read_bytes())
             looks = content.setdefault("looks", [])
             new = [each for each in _entries(questions) if not _known(looks, each)]
             if new:
                 looks += new
                 atomic.write_json(path, content)
-    except (OSError, ValueError, AttributeError, TypeError):
+    except PatienceError as error:
+        raise UserError(str(error)) from error
+    except (OSError, LockError, ValueError, AttributeError, TypeError):
         return
 
 

@@ -7,11 +7,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, ViewType
 from mlflow.exceptions import MlflowException
 
+from hiddenmix.study import locks
 from hiddenmix.study.pictures import Picture
 from hiddenmix.study.tracking import SCALARS, Ended, Tracked, moments
 from hiddenmix.system import atomic
@@ -55,7 +55,7 @@ class MLflow:
         self._flushed = time.monotonic()
         uri = store_uri(cell.study)
         # Several processes must neither make the store nor the experiment twice.
-        with FileLock(cell.study / "locks" / "mlflow.lock"):
+        with locks.locked(cell.study / "locks" / "mlflow.lock"):
             self._client = MlflowClient(tracking_uri=uri)
             known = self._continued()
             self._run = known or self._begun()

@@ -186,7 +186,6 @@ def _refuse_link(path: Path) -> None:
 @contextmanager
 def study_locked(study: Path) -> Iterator[None]:
     """Hold the lock under which the files of the study as a whole are written; waits for it."""
-    _refuse_link(study / "study.lock")
     with locks.locked(study / "study.lock"):
         yield
 

@@ -1,5 +1,6 @@
 """The MNIST family's files, packed or not, whole or not, wherever they lie; half-finished archives."""
 
+import errno
 import gzip
 import pickle
 import tarfile
@@ -18,6 +19,7 @@ from hiddenmix.config import DatasetConfig, UserError
 from hiddenmix.data.loading import load, read
 from hiddenmix.data.named import NAMED
 from tests.data.test_torchvision_sets import idx, md5, random_set, write_cifar, write_svhn
+from tests.support.without_locks import SAID, leave_markers, refuse_flock
 
 TRAIN, TEST = 40, 20
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -201,10 +203,12 @@ def test_what_kmnists_labels_begin_with_is_not_known(tmp_path: Path) -> None:
     assert "holds the t10k files of mnist, not of kmnist" in refusal(tmp_path, "kmnist")
 
 
+@pytest.mark.filterwarnings(SAID)
 def test_a_broken_download_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: list[str]
 ) -> None:
-    """torchvision finds four files and stops there, however small they are (vision 541, 7016)."""
+    """torchvision finds four files and stops there, however small they are (vision 541, 7016). A machine
+    that crashed while it downloaded keeps nobody waiting."""
     packed = {f"{name}-ubyte.gz": gzip.compress(each) for name, each in contents().items()}
     monkeypatch.setattr(
         datasets.FashionMNIST, "resources", [(name, md5(each)) for name, each in packed.items()]
@@ -219,7 +223,13 @@ def test_a_broken_download_is_replaced(
 
     monkeypatch.setattr(datasets.utils, "_get_redirect_url", lambda url, **_: url)
     monkeypatch.setattr(datasets.utils, "_urlretrieve", fetch)
-    data = load(DatasetConfig(name="fashion_mnist", root=str(tmp_path)))
+    config = DatasetConfig(name="fashion_mnist", root=str(tmp_path))
+    with monkeypatch.context() as patch:
+        refuse_flock(patch, errno.ENOLCK)
+        with pytest.raises(UserError, match=r"mnist\.lock cannot be locked: .*\n  mount it"):
+            load(config)
+    leave_markers(monkeypatch, tmp_path / ".hiddenmix" / "fashion_mnist.lock")
+    data = load(config)
     np.testing.assert_array_equal(data.test.images[:, 0], CONTENT["test"][0])
 
 

@@ -19,6 +19,7 @@ from hiddenmix.data import image_cache
 from hiddenmix.data.decoding import shape_of_files
 from tests.support.commands import HANG
 from tests.support.image_folders import make_folder, pixels, scan, square
+from tests.support.without_locks import SAID, leave_markers, refuse_flock
 
 NAME = "images-original.safetensors"
 
@@ -242,6 +243,23 @@ def test_full_disk_warns_goes_on_and_leaves_no_rest(
     assert files(root / ".hiddenmix") == {f"{NAME}.lock"}
     assert load(root)[1]  # the next run caches
     assert not load(root)[1]
+
+
+@pytest.mark.filterwarnings(SAID)
+def test_a_lock_that_a_crashed_machine_left_keeps_nobody_waiting(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_markers(monkeypatch, root / ".hiddenmix" / f"{NAME}.lock")
+    assert load(root)[1]
+    assert not load(root)[1]
+
+
+def test_where_nothing_can_be_locked_images_are_decoded(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_flock(monkeypatch, errno.ENOLCK)
+    with pytest.warns(RuntimeWarning, match="not cached"):
+        assert load(root)[1]
 
 
 def test_of_two_processes_one_decodes(root: Path) -> None:

@@ -1,5 +1,6 @@
 """Looks of `repeats=auto`: where words are drawn, and what is said of former looks."""
 
+import errno
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hiddenmix.config import UserError
 from hiddenmix.report.answers import CLEAN
 from hiddenmix.report.findings import find
 from hiddenmix.report.looks import look_text, record_looks
@@ -15,7 +17,9 @@ from hiddenmix.report.questions import Question
 from hiddenmix.report.results import read_study
 from hiddenmix.report.sequential import Between
 from hiddenmix.report.verdict import spoken
+from hiddenmix.system import PATIENCE
 from tests.support.made_study import made_result, write_answered, write_answers
+from tests.support.without_locks import SAID, leave_markers, refuse_flock
 
 SETTINGS = [("none", None, None), ("input", "siamese", 1.0), ("conv1", "siamese", 1.0)]
 
@@ -133,3 +137,46 @@ def test_a_look_at_answers_without_spread_has_no_p(tmp_path: Path) -> None:
         "look at 6 seeds, Digits, cnn: undecided (no p; p below 0.015 would differ); the next look is at "
         "10 seeds"
     )
+
+
+def recorded(study: Path) -> list[int]:
+    """At how many seeds the looks in study.json were."""
+    return [each["n"] for each in json.loads((study / "study.json").read_text()).get("looks", [])]
+
+
+def test_a_look_is_recorded_alone_where_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, range(2), 0.01)
+    asked = [clean_question(tmp_path)]
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    record_looks(copy, asked)  # no study.json
+    assert list(copy.iterdir()) == []
+    record_looks(tmp_path / "none", asked)
+    assert not (tmp_path / "none").exists()
+    (tmp_path / "study.lock").symlink_to(copy / "lock")
+    record_looks(tmp_path, asked)
+    assert list(copy.iterdir()) == []
+    (tmp_path / "study.lock").unlink()
+    with monkeypatch.context() as patch:
+        refuse_flock(patch, errno.ENOLCK)
+        record_looks(tmp_path, asked)
+    assert recorded(tmp_path) == []
+    record_looks(tmp_path, asked)
+    assert recorded(tmp_path) == [2]
+
+
+@pytest.mark.filterwarnings(SAID)
+def test_a_look_waits_for_no_marker_of_another_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, range(2), 0.01)
+    asked = [clean_question(tmp_path)]
+    leave_markers(monkeypatch, tmp_path / "study.lock")
+    monkeypatch.setenv(PATIENCE, "soon")
+    with pytest.raises(UserError, match=f"{PATIENCE}=soon is not allowed"):
+        record_looks(tmp_path, asked)  # nor is it lost without a word
+    monkeypatch.delenv(PATIENCE)
+    record_looks(tmp_path, asked)
+    assert recorded(tmp_path) == [2]

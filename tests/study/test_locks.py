@@ -1,31 +1,25 @@
-"""Who holds a lock is said, and a file system without locks is named."""
+"""Who holds a lock is said, and all that write a file of the study lock it in one way."""
 
 import errno
-import fcntl
+import json
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock._identity import host_name
 
+from hiddenmix import report
 from hiddenmix.config import UserError
 from hiddenmix.study import locks
-from hiddenmix.study.store import Cell
+from hiddenmix.study.store import Cell, record_command
 from hiddenmix.study.workers import Here
-from hiddenmix.system import Interrupted, Interrupts
-from tests.support.commands import ALONE, Command, cells, command, wait_for
-
-
-def refuse(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """`flock` as a file system answers that has none."""
-
-    def flock(*_: Any) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
+from hiddenmix.system import atomic
+from tests.support.commands import ALONE, HANG, Command, cells, command
+from tests.support.made_study import write_answers
+from tests.support.without_locks import SAID, refuse_flock
 
 
 def test_the_holder_is_named_while_it_holds(tmp_path: Path) -> None:
@@ -39,116 +33,58 @@ def test_the_holder_is_named_while_it_holds(tmp_path: Path) -> None:
     assert locks.holder(path) == "host and process unknown"
 
 
-def test_a_file_system_without_locks_is_named(
+def test_a_lock_that_cannot_be_had_is_a_users_mistake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refuse(monkeypatch, errno.ENOLCK)
+    refuse_flock(monkeypatch, errno.ENOLCK)
     with (
-        pytest.raises(UserError, match="cannot be locked") as refused,
+        pytest.raises(
+            UserError, match=r"a cannot be locked: its file system has no locks \(.*\)\n"
+        ),
         locks.locked(tmp_path / "a"),
     ):
         pass
-    assert str(tmp_path / "a") in str(refused.value)
-    assert "mount it" in str(refused.value)
-    assert len(str(refused.value).splitlines()) == 2
 
 
-@pytest.fixture
-def without(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system without `flock`."""
-    refuse(monkeypatch, errno.ENOSYS)
-    monkeypatch.setattr(locks, "_without", set())
-    monkeypatch.setattr(locks, "_leases", {})
-
-
-@pytest.mark.usefixtures("without")
-def test_marker_files_in_place_of_locks_are_said_once(tmp_path: Path) -> None:
-    path = tmp_path / "a.lock"
-    said = "marker files are used instead.*HIDDENMIX_LOCK_SECONDS"
-    with pytest.warns(RuntimeWarning, match=said), locks.locked(path) as mine:
-        assert mine
-    with locks.locked(path), locks.locked(path, 0) as second:
-        assert not second
-    with locks.locked(path) as again:
-        assert again
-    assert not path.with_suffix(".lease").exists()
-
-
-def left_by_another_machine(path: Path) -> Path:
-    """The marker file of the lock `path`, held on a host of which nothing can be known."""
-    marker = path.with_suffix(".lease")
-    with pytest.warns(RuntimeWarning, match="marker files"), locks.locked(path):
-        text = marker.read_text()
-    assert host_name() in text
-    marker.write_text(text.replace(host_name(), "node7"))
-    return marker
-
-
-@pytest.mark.usefixtures("without")
-def test_a_crashed_machines_lock_is_taken_over_in_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.filterwarnings(SAID)
+@pytest.mark.parametrize("flock", [True, False])
+def test_a_command_that_comes_while_a_look_is_recorded_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flock: bool
 ) -> None:
-    monkeypatch.setenv(locks.PATIENCE, "100")
-    path = tmp_path / "a.lock"
-    marker = left_by_another_machine(path)
-    clock, later = time.monotonic, 0.0
-    monkeypatch.setattr(time, "monotonic", lambda: clock() + later)
+    """Both rewrite study.json: the second waits for the first."""
+    if not flock:
+        refuse_flock(monkeypatch)
+    record_command(tmp_path, {"command": "first"})
+    settings = [("none", None, None), ("input", "siamese", 1.0), ("conv1", "siamese", 1.0)]
+    write_answers(tmp_path, settings, range(2), 20, lambda *_: 0.5, full=False)
+    questions = report.find(report.read_study(tmp_path)).questions
+    waits = threading.Event()
 
-    def mine() -> bool:
-        with locks.locked(path, 0) as taken:
-            return taken
+    def second() -> None:
+        record_command(tmp_path, {"command": "second"})
+        waits.set()
 
-    assert not mine()
-    later = 90
-    assert not mine()
-    os.utime(marker)  # its owner lives
-    later = 110
-    assert not mine()
-    later = 200
-    assert not mine()
-    later = 220
-    assert mine()
-    assert not marker.exists()
+    other = threading.Thread(target=second, daemon=True)
+    here, sleep, write = threading.current_thread(), time.sleep, atomic.write_json
 
+    def told(seconds: float) -> None:
+        if threading.current_thread() is other:
+            waits.set()
+        sleep(seconds)
 
-@pytest.mark.usefixtures("without")
-@pytest.mark.filterwarnings("ignore:.*marker files")
-def test_a_living_owner_touches_its_marker_and_is_told_of_a_loss(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    monkeypatch.setenv(locks.PATIENCE, "0.06")
-    path = tmp_path / "a.lock"
-    marker = path.with_suffix(".lease")
-    with (
-        Interrupts().installed() as interrupts,
-        interrupts.deferred(),
-        locks.locked(path),
-    ):
-        first = marker.stat().st_mtime_ns
-        wait_for(lambda: marker.stat().st_mtime_ns > first)
-        interrupts.check()
-        marker.unlink()
-        marker.write_text("another's")
-        wait_for(lambda: interrupts._received)
-        with pytest.raises(Interrupted, match="SIGTERM"):
-            interrupts.check()
-        interrupts._received = None  # seen
-    assert "another process took over" in capsys.readouterr().err
+    def written(path: Path, content: Any) -> None:
+        if threading.current_thread() is here:
+            other.start()
+            assert waits.wait(HANG)
+        write(path, content)
 
-
-@pytest.mark.usefixtures("without")
-def test_processes_that_wait_for_different_times_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "a.lock"
-    left_by_another_machine(path)
-    monkeypatch.setenv(locks.PATIENCE, "20")
-    with pytest.raises(UserError, match="HIDDENMIX_LOCK_SECONDS=20 here"), locks.locked(path, 0):
-        pass
-    for wrong in ("soon", "0", "-1", "nan", "inf"):
-        monkeypatch.setenv(locks.PATIENCE, wrong)
-        with pytest.raises(UserError, match=f"HIDDENMIX_LOCK_SECONDS={wrong} is not allowed"):
-            locks.patience()
+    monkeypatch.setattr(time, "sleep", told)
+    monkeypatch.setattr(atomic, "write_json", written)
+    report.record_looks(tmp_path, questions)
+    other.join(HANG)
+    content = json.loads((tmp_path / "study.json").read_text())
+    assert [each["command"] for each in content["commands"]] == ["first", "second"]
+    assert [each["n"] for each in content["looks"]] == [2]
 
 
 def test_those_who_wait_are_told_for_whom(

@@ -18,6 +18,7 @@ from hiddenmix.study.pictures import Picture
 from hiddenmix.study.planning import check_requests
 from hiddenmix.study.tracking import Tracked, Tracker, Trackers, check_trackers
 from tests.support.commands import ALONE, Command, cells, command, wait_for
+from tests.support.without_locks import SAID, leave_markers
 
 LINES = [
     {"epoch": epoch, "loss": 1 / epoch, "test_accuracy": 0.1 * epoch, "seconds": 1.0}
@@ -247,6 +248,20 @@ def test_mlflow_has_each_epoch_once_after_a_resume(tmp_path: Path, mlflow: Any) 
     train(MLflow(cell(study, lines=more, state="resumed")), [], "failed")
     assert [step for step, _ in losses(mlflow, run)] == [1, 2, 3, 4]
     assert runs(mlflow)[0].info.status == "FAILED"
+
+
+@pytest.mark.filterwarnings(SAID)
+def test_mlflow_waits_for_no_lock_that_a_crashed_machine_left(
+    tmp_path: Path, mlflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hiddenmix.study.mlflow_tracker import MLflow
+
+    study = tmp_path / "study"
+    with monkeypatch.context() as patch:
+        leave_markers(patch, study / "locks" / "mlflow.lock")
+        tracker = MLflow(cell(study))
+    train(tracker, [], "done")
+    assert len(runs(mlflow)) == 1
 
 
 def test_mlflow_an_evaluation_is_added_to_the_run(tmp_path: Path, mlflow: Any) -> None:
