@@ -144,7 +144,7 @@ def recorded(study: Path) -> list[int]:
     return [each["n"] for each in json.loads((study / "study.json").read_text()).get("looks", [])]
 
 
-def test_a_look_is_recorded_alone_where_it_can_be(
+def test_a_look_is_recorded_only_where_it_can_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written(tmp_path, range(2), 0.01)
