@@ -87,7 +87,7 @@ def _refused_flag(flag: str, value: str) -> UserError:
     if own in _OWN:
         return UserError(f"{show(flag)} is no flag of tune\n  write {own}={show(value or '<n>')}")
     if flag in ("-m", "--multirun"):
-        return UserError(f"{show(flag)} is no flag of tune\n  leave it away: a,b is searched")
+        return UserError(f"{show(flag)} is no flag of tune\n  leave it out: a,b is searched")
     return unknown_flag(flag, value, "tune", ("--config-dir", "--help", "--version"))
 
 

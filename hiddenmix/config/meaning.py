@@ -23,7 +23,7 @@ _DATASET: dict[str, tuple[tuple[str, ...], str]] = {
     "resize": ((_FOLDER,), "only with dataset=image_folder; add that"),
     "resize_mode": ((_FOLDER,), "only with dataset=image_folder and dataset.resize; add these"),
     "target": ((_IMPORT,), "only with dataset=import; add that"),
-    "download": (_DOWNLOADED, f"only with dataset={'|'.join(_DOWNLOADED)}; leave it away"),
+    "download": (_DOWNLOADED, f"only with dataset={'|'.join(_DOWNLOADED)}; leave it out"),
 }
 _OPTIMIZER = {"warmup": "one_cycle", "milestones": "step", "gamma": "step"}  # key: schedule
 _Rule = tuple[

@@ -78,7 +78,7 @@ def _one_folder(root: str, train: str | None) -> Layout:
         if test is not None:
             raise UserError(
                 f"dataset.test_fraction is not needed: dataset.root={show(root)} has train/ and "
-                f"{show(test)}/\n  leave it away{_unless('test', test)}, or add dataset.train=train to "
+                f"{show(test)}/\n  leave it out{_unless('test', test)}, or add dataset.train=train to "
                 "divide that folder"
             )
         return Layout("train", None)

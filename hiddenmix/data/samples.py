@@ -71,7 +71,7 @@ def read_split(what: str, made: Any) -> Split:
             if not np.array_equal(again, pixels):
                 raise UserError(
                     f"{what}[{index}] is another image each time\n"
-                    "  leave random transforms away: hiddenmix augments at each step, see "
+                    "  leave random transforms out: hiddenmix augments at each step, see "
                     "dataset.augment"
                 )
         found.append(label)
@@ -197,7 +197,7 @@ def _whole(what: str, images: NDArray[Any]) -> NDArray[Any]:
     if not (whole.min() >= 0 and whole.max() <= 255 and np.abs(levels - whole).max() < 0.01):
         raise UserError(
             f"{what} has pixels from {images.min():g} to {images.max():g} that are no bytes / 255\n"
-            "  leave Normalize away and return uint8 images: hiddenmix normalises them"
+            "  leave Normalize out and return uint8 images: hiddenmix normalises them"
         )
     return whole.astype(np.uint8)
 

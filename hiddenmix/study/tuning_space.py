@@ -37,8 +37,8 @@ _NOT_TUNED = (
 """Keys that are no part of what is compared; those of the data, its augmentation aside, neither."""
 
 _MEANINGLESS = {
-    "baseline": "leave it away: image mixup is the other side, tuned as well",
-    "max_repeats": "leave it away: repeats=<seeds of a trial>, final_repeats=<seeds of the test>",
+    "baseline": "leave it out: image mixup is the other side, tuned as well",
+    "max_repeats": "leave it out: repeats=<seeds of a trial>, final_repeats=<seeds of the test>",
 }
 
 _TIMES = 5.0

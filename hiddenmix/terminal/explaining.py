@@ -100,7 +100,7 @@ def _value(text: str) -> str | None:
         key = found.group(1)
         return f"{show(key)}=??? is not allowed\n  allowed: {allowed(key)}"
     if "Got NoneType" in text:
-        return "null is no file of conf/\n  leave that argument away, or name a file"
+        return "null is no file of conf/\n  leave that argument out, or name a file"
     key = _key(text)
     wrong = (
         r"could not be converted|not a|Incompatible value|Cannot convert|not Optional|Invalid value"

@@ -149,7 +149,7 @@ def test_nothing_is_imported_that_was_not_named() -> None:
         ("def other(): pass", "has no function make\n  it has: [Pairs,Named,pil,unit,other]"),
         (
             "def make(): return (pixels / 255 - 0.5, labels), (pixels, labels)",
-            "that are no bytes / 255\n  leave Normalize away",
+            "that are no bytes / 255\n  leave Normalize out",
         ),
         (
             "def make(): return (pixels, labels), (pixels[..., :8], labels)",
@@ -158,7 +158,7 @@ def test_nothing_is_imported_that_was_not_named() -> None:
         (
             "flip = lambda each: np.random.randint(0, 255, each.shape, dtype=np.uint8)\n"
             "def make(): return Pairs(flip), Pairs(pil)",
-            "train[0] is another image each time\n  leave random transforms away",
+            "train[0] is another image each time\n  leave random transforms out",
         ),
         ("def make(): return Pairs(pil, count=0), Pairs(pil)", "train is empty"),
         ("def make(): return Pairs(pil, count=13), Pairs(pil)", "train[12] raised IndexError"),
