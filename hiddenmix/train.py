@@ -241,7 +241,12 @@ def _check_flags() -> None:
         raise UserError(f"{show(message)}\n  see python -m hiddenmix.train --hydra-help")
 
     parser.error = refuse  # type: ignore[method-assign]
-    parser.parse_args()
+    flags = parser.parse_args()
+    for name in ("cfg", "info"):
+        if flags.multirun and getattr(flags, name):
+            raise UserError(
+                f"--{name} shows one setting\n  leave out -m and give one value for each key"
+            )
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The layers of the network that a configuration describes, looked for once in a process."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -21,6 +22,9 @@ _Key = tuple[str, tuple[int, int, int], int]
 _FOUND: dict[_Key, Survey] = {}
 _LEFT: dict[tuple[_Key, str], float] = {}
 _LAYOUT: dict[_Key, torch.memory_format] = {}
+
+_DIGITS = (1, 8, 8)
+"""Shape of the images of the data set that is taken where none is named."""
 
 _LAYOUTS = (torch.channels_last, torch.contiguous_format)
 """The faster one first."""
@@ -61,7 +65,8 @@ def survey_of(
     key = repr(model), shape, classes
     if left or key not in _FOUND:
         _check_memory(model, shape, classes)
-        found = survey(_made(model, shape, classes), shape, left=left)
+        with _naming_data(shape):
+            found = survey(_made(model, shape, classes), shape, left=left)
         if found.output != (classes,):
             raise UserError(
                 f"the network returns {found.output_text} where it trains\n"
@@ -69,6 +74,20 @@ def survey_of(
             )
         _FOUND[key] = found
     return _FOUND[key]
+
+
+@contextmanager
+def _naming_data(shape: tuple[int, int, int]) -> Iterator[None]:
+    """Says of images of the default data's size, which a network may refuse as it asks for more pixels,
+    where they come from: whoever chooses a network and names no data has these."""
+    try:
+        yield
+    except UserError as error:
+        refused, text = "8x8 images", str(error)
+        if shape != _DIGITS or refused not in text:
+            raise
+        more = f"{refused}, the size of the default dataset=digits; give dataset=<name> for others"
+        raise UserError(text.replace(refused, more, 1)) from error
 
 
 def bypassed(

@@ -148,3 +148,13 @@ def test_mistakes_end_in_two_lines(listed: Any) -> None:
     assert refused[0].startswith("model=nope is not allowed")
     assert "preact_resnet18" in refused[1]
     assert "usage" in listed("--help")
+
+
+def test_a_network_that_refuses_the_default_data_asks_for_others(listed: Any) -> None:
+    network = ("model=torchvision", "model.arch=squeezenet1_1")
+    said = listed(*network, code=2)
+    assert said.startswith(
+        "the network does not accept 1x8x8 images, the size of the default dataset="
+    )
+    assert "give dataset=<name> for others\n" in said
+    assert len(said.splitlines()) == 2

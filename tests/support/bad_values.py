@@ -237,6 +237,7 @@ VALUES = [
     _value("--nope", "--nope is no flag of train\n  see python -m hiddenmix.train --help"),
     _value("--epochs=3", "--epochs is no flag of train\n  write epochs=3"),
     _value("--cfg=x", "--cfg/-c: invalid choice: 'x'"),
+    _value("--cfg=job", "--cfg shows one setting\n  leave out -m and give one value", "-m"),
     _value("--config-name=nope", "Cannot find primary config 'nope'"),
     _value("--config-dir=/nowhere", "'/nowhere' not found"),
     # sweeps are refused whole
