@@ -68,8 +68,8 @@ _OPTIONAL = _keys_of(int | None, float | None)
 """Numbers that may be `null`."""
 
 LISTS = _keys_of(list[int], list[float])
-_SWITCHES = _keys_of(bool, bool | None)
 TEXTS = (*_keys_of(str | None), "model.arch")
+_TEXT = "a text of 1 to 4096 characters without NUL"
 
 
 def choices(key: str) -> tuple[str, ...]:
@@ -91,14 +91,18 @@ def allowed(key: str) -> str:
         "mode": f"{', '.join(MODES)}, or a whole number of images from 2 to {MOST_IMAGES}",
         "layer": "none, input, a layer's name, or a list such as [input,conv1]",
         "compile": "auto, true, false",
-        "dataset.resize": "a side from 8 to 4096 pixels, or [height,width]",
+        "dataset.resize": "a side from 8 to 4096 pixels, or [height,width], or null",
+        "dataset.outside": "names with paths, such as {far: my_other_photos}, or null",
+        "model.arguments": "names with values, such as {width: 64}, or null",
         "device": "auto, cpu, or an accelerator as torch calls it: cuda, mps, xpu, cuda:<number>",
         "tracker": f"{', '.join(TRACKERS)}, a list such as [tensorboard,mlflow], or [] for none",
         "study": "a name of at most 100 letters, digits, '.', '_', '-' that starts with a letter "
         "or digit",
         "model.target": "module.Class, such as mynet.MyNet",
-        **dict.fromkeys(_SWITCHES, "true, false"),
-        **dict.fromkeys(TEXTS, "a text of 1 to 4096 characters without NUL"),
+        **dict.fromkeys(_keys_of(bool), "true, false"),
+        **dict.fromkeys(_keys_of(bool | None), "true, false, null"),
+        **dict.fromkeys(TEXTS, f"{_TEXT}, or null"),
+        "model.arch": _TEXT,
     }.get(key, "a value of the right type; see --help")
 
 

@@ -141,8 +141,7 @@ def _outside(config: Config) -> ConfigError | None:
     if sets is None:
         return None
     if not isinstance(sets, dict) or not all(isinstance(path, str) for path in sets.values()):
-        rule = "names with paths, such as {far: my_other_photos}"
-        return ConfigError("dataset.outside", sets, rule)
+        return ConfigError("dataset.outside", sets, allowed("dataset.outside"))
     for name in sets:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}", name):
             rule = "names of at most 50 letters, digits, '.', '_', '-', the first a letter or digit"
@@ -184,7 +183,7 @@ def _arguments(config: Config) -> ConfigError | None:
     arguments = getattr(config.model, "arguments", None)
     if arguments is None or isinstance(arguments, dict):
         return None
-    return ConfigError("model.arguments", arguments, "names with values, such as {width: 64}")
+    return ConfigError("model.arguments", arguments, allowed("model.arguments"))
 
 
 def _target(config: Config) -> ConfigError | None:
