@@ -28,7 +28,7 @@ def rows() -> dict[str, list[str]]:
 
 def typed(key: str) -> str:
     """A key as it is typed: a group's name chooses its file."""
-    return key.removesuffix(".name") if key.count(".") else key
+    return key.removesuffix(".name")
 
 
 def test_every_key_is_there() -> None:
@@ -37,8 +37,8 @@ def test_every_key_is_there() -> None:
 
 
 def test_groups_are_those_of_the_help() -> None:
-    text = OmegaConf.load(ROOT / "conf/config.yaml")["hydra"]["help"]["header"]
-    labels = re.findall(r"^([A-Z][a-z ]+?)  +", text, re.MULTILINE)
+    config: Any = OmegaConf.load(ROOT / "conf/config.yaml")
+    labels = re.findall(r"^([A-Z][a-z ]+?)  +", config.hydra.help.header, re.MULTILINE)
     # A launcher is a file of Hydra's, no key of the configuration.
     labels.remove("Elsewhere")
     assert re.findall(r"^### (.+)$", SECTION, re.MULTILINE) == labels
@@ -55,7 +55,8 @@ def values(key: str) -> dict[str, str]:
         kinds: tuple[Any, ...] = GROUPS[group]
         [kind] = [each for each in kinds if len(kinds) == 1 or each().name == path.stem]
         own = {field.name: getattr(kind(), field.name) for field in fields(kind)}
-        own |= OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[operator]
+        chosen: Any = OmegaConf.load(path)
+        own |= {key: chosen[key] for key in chosen}
         if name in own:
             found[path.stem] = show(own[name]) or "none: it must be given"
     return found
