@@ -127,7 +127,7 @@ def _load_torch() -> None:
     # All that loads torch is imported late, so that --help answers at once. A signal waits, since
     # torch's own start-up would not survive it.
     with Interrupts().installed() as interrupts, interrupts.deferred():
-        pass
+        import hiddenmix.study  # noqa: F401
     interrupts.check()
 
 

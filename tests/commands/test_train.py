@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import hiddenmix
+from hiddenmix import study, train
+from hiddenmix.system import Interrupted
 from tests.support.commands import HANG, Command, command
 
 TINY = (
@@ -253,6 +257,21 @@ def test_help_and_composition_do_not_load_torch(tmp_path: Path) -> None:
         )
         assert "HEAVY []" in done.stdout, (argument, done.stderr)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_waits_until_torch_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+            if name == study.__name__:
+                signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(hiddenmix, "study", study)  # put back afterwards, with its module
+    monkeypatch.delitem(sys.modules, study.__name__)
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    with pytest.raises(Interrupted):
+        train._load_torch()
+    assert study.__name__ in sys.modules
 
 
 @pytest.mark.parametrize(
