@@ -51,7 +51,6 @@ PartitionName=here Nodes=here Default=YES MaxTime=INFINITE State=UP
 # submitit asks `sacct` for the states of its jobs, which needs a data base. This answers for it.
 SACCT = """#!{python}
 import subprocess
-from hiddenmix.system import install_extra
 
 print("JobID|State|NodeList")
 lines = subprocess.run(
