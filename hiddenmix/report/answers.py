@@ -1,4 +1,4 @@
-"""Which test images each network answers right, from the kept predictions. NumPy alone, no torch."""
+"""Which test images each network answers right, from the kept predictions. No torch."""
 
 import hashlib
 import lzma
@@ -44,7 +44,7 @@ class Answers:
         self._comparable = {row["cell"]: _comparable(row) for _, row in cells.iterrows()}
         self._shifts = {row["cell"]: {*row["shift"]} for _, row in cells.iterrows()}
         self._read: dict[str, dict[str, Right] | None] = {}
-        self._published: dict[tuple[str, str | None], dict[str, Right]] | None = None
+        self._published: _Kept | None = None
 
     def right(self, cell: str, what: str) -> Right | None:
         """[N] of a cell under `what`; None where its predictions lack or were never made, and where
@@ -74,9 +74,7 @@ class Answers:
         if self._published is None:
             places = (self._folder / "report" / NAME, self._folder / NAME)
             self._published = next(filter(None, map(_load_published, places)), {})
-        # Former versions published no digest: theirs may be of other results.
-        kept = self._published
-        return kept.get((cell, self._start(cell)), kept.get((cell, None)))
+        return self._published.get((cell, self._start(cell)))
 
     def _start(self, cell: str) -> str:
         """Of the digest of a cell's predictions: tells answers of other results apart."""
@@ -150,7 +148,7 @@ many strengths and families are exact."""
 
 _CELLS = "cells"
 
-_Kept = dict[tuple[str, str | None], dict[str, Right]]
+_Kept = dict[tuple[str, str], dict[str, Right]]
 """(cell, start of its predictions' digest) -> its answers."""
 
 
@@ -160,16 +158,13 @@ def _load_published(path: Path) -> _Kept:
         arrays = load(lzma.decompress(path.read_bytes()))
         for name, values in arrays.items():
             what, _, number = name.rpartition("|")
-            names = arrays.get(f"{_CELLS}|{number}")
-            if names is None:  # of a former version: an array for each cell
-                cell, what, *digest = name.split("|")
-                _keep(found, "|".join([cell, *digest]), what, values)
-            elif what != _CELLS:
-                for cell, column in zip(
-                    names.tobytes().decode().split("\n"), values.T, strict=True
-                ):
-                    _keep(found, cell, what, column)
-    except (OSError, EOFError, SafetensorError, lzma.LZMAError, ValueError):
+            if what == _CELLS:
+                continue
+            cells = arrays[f"{_CELLS}|{number}"].tobytes().decode().split("\n")
+            for cell, column in zip(cells, values.T, strict=True):
+                identity, _, start = cell.partition("|")
+                found.setdefault((identity, start), {})[what] = column / _SCALE
+    except (OSError, EOFError, SafetensorError, lzma.LZMAError, KeyError, ValueError):
         return {}
     for each in found.values():
         families = sorted(what for what in each if what.startswith(f"{SHIFTS}/"))
@@ -178,11 +173,6 @@ def _load_published(path: Path) -> _Kept:
         if CLEAN in each and SHIFTS in each and len(each[CLEAN]) == len(each[SHIFTS]):
             each.setdefault(CLEAN_SUBSET, each[CLEAN])  # kept where the images were fewer alone
     return found
-
-
-def _keep(found: _Kept, cell: str, what: str, values: NDArray[Any]) -> None:
-    name, *digest = cell.split("|")
-    found.setdefault((name, digest[0] if digest else None), {})[what] = values / _SCALE
 
 
 def summary(arrays: Mapping[str, NDArray[np.generic]], shifts: Collection[str]) -> dict[str, Right]:

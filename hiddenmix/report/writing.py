@@ -105,8 +105,6 @@ def _publish(study: Study, found: Findings, folder: Path) -> None:
         contents["study.json"] = record.read_bytes()
     if (measured := distances.content(study)) is not None:
         contents[distances.PUBLISHED] = measured
-        if not (folder / "cells").is_dir():  # of a former version
-            (folder / distances.NAME).unlink(missing_ok=True)
     for name, content in contents.items():
         atomic.write_bytes(folder / name, content)
 
