@@ -1,6 +1,5 @@
 """A report over several studies: every question beside the others, and nothing pooled unless asked."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -228,8 +227,7 @@ def write_several(
             "pooled": [asdict(each) for each in pooled],
             **({"distances": distances.as_json(places)} if places else {}),
         }
-        content = json.dumps(verdict, indent=1, allow_nan=False, default=str) + "\n"
-        atomic.write_bytes(output / "verdict.json", content.encode("utf-8", "replace"))
+        atomic.write_json(output / "verdict.json", verdict)
         table = verdicts_table(rows).to_csv(index=False)
         atomic.write_bytes(output / "verdicts.csv", table.encode("utf-8", "replace"))
         atomic.write_bytes(output / "report.md", text.encode("utf-8", "replace"))

@@ -33,8 +33,7 @@ def write_tuned(tuned: Tuned) -> Path:
     content = tuned_json(tuned) | {"looks": looks if known else [*looks, entry]}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-        atomic.write_bytes(folder / _NAME, text.encode("utf-8", "replace"))
+        atomic.write_json(folder / _NAME, content)
         page = "\n".join(_markdown(tuned)).rstrip() + "\n"
         atomic.write_bytes(folder / "report.md", page.encode("utf-8", "replace"))
     except OSError as error:

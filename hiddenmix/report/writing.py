@@ -1,6 +1,5 @@
 """Writes a study's report: the tables as CSV, and a folder with report.md, verdict.json and figures."""
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,9 +86,7 @@ def write(study: Study, found: Findings, title: str | None, output: Path | None 
         figures, drawn = _figures(study, found, folder, published=output is not None)
         remove_stale(folder, drawn)
         heading = clean(title or study.folder.resolve().name)
-        # What json cannot hold is absent: the findings hold finite numbers, texts and None alone.
-        verdict = json.dumps(as_json(study, found), indent=1, allow_nan=False, default=str) + "\n"
-        atomic.write_bytes(folder / "verdict.json", verdict.encode("utf-8", "replace"))
+        atomic.write_json(folder / "verdict.json", as_json(study, found))
         path = folder / "report.md"
         text = markdown(study, found, heading, figures)
         atomic.write_bytes(path, text.encode("utf-8", "replace"))
