@@ -31,7 +31,7 @@ Row = Sequence[Interval | PairedGain | None]
 """A setting's number in each row, as a fraction."""
 
 
-def by_class(group: Group, mode: str, prefix: str = "") -> Drawing | None:
+def by_class(group: Group, mode: str, prefix: str) -> Drawing | None:
     """A row for each class of the test set: the accuracy on its images, by setting."""
     rows = group.lines(mode)
     cells = [group.cells[row["setting"]] for row in rows]

@@ -27,7 +27,7 @@ _FEWEST = 10
 """Images of a network in a calibration bin, below which its accuracy says too little to be drawn."""
 
 
-def learning_curves(group: Group, study: Study, prefix: str = "") -> Drawing | None:
+def learning_curves(group: Group, study: Study, prefix: str) -> Drawing | None:
     """For each mode, training loss and test accuracy by epoch with the spread over seeds."""
     modes, style = group.modes(), group.styles()
     figure, axes = canvas([2.0] * len(modes), 2, width=3.6)
@@ -98,7 +98,7 @@ def _band(axis: Axes, epochs: dict[float, list[float]], style: tuple[str, str, s
     axis.fill_between(x, lowest, highest, color=color, alpha=0.15, linewidth=0)
 
 
-def calibration(group: Group, prefix: str = "") -> Drawing | None:
+def calibration(group: Group, prefix: str) -> Drawing | None:
     """For each mode, the reliability diagram of the clean test images."""
     modes, style = group.modes(), group.styles()
     figure, axes = canvas([3.0], len(modes), width=3.2 if len(modes) > 1 else 4.4, share="all")

@@ -300,20 +300,20 @@ def _apart(gain: Gain) -> bool:
     return low is not None and high is not None and not low <= 0 <= high
 
 
-def section(places: Sequence[Place], heading: str = "##") -> list[str]:
+def section(places: Sequence[Place]) -> list[str]:
     """The report's lines: the answer and the table behind it."""
     if not places:
         return []
     said = answer(places)
-    lines = [f"{heading} Distance from image mixing", "", *([said, ""] if said else [])]
+    lines = ["## Distance from image mixing", "", *([said, ""] if said else [])]
     return [*lines, markdown_table([_row(each) for each in places]), "", _EXPLAINED, ""]
 
 
 def _row(place: Place) -> dict[str, str]:
     values, gain = place.values, place.gain
 
-    def number(name: str, digits: int = 3) -> str:
-        return f"{values[name]:.{digits}f}" if name in values else ""
+    def number(name: str) -> str:
+        return f"{values[name]:.3f}" if name in values else ""
 
     inside = f"{100 * values['in_classes']:.1f}" if "in_classes" in values else ""
     return {

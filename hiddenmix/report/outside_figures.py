@@ -26,7 +26,7 @@ Measured = dict[tuple[str, int], dict[tuple[str, int], float]]
 _WHOLE = ("", 0)
 
 
-def outside_severity(group: Group, mode: str, prefix: str = "") -> Drawing | None:
+def outside_severity(group: Group, mode: str, prefix: str) -> Drawing | None:
     """For each set with severities, accuracy against severity and, below it, the paired gain."""
     rows = group.lines(mode)
     found = {name: each for name, each in _sets(group, rows).items() if not _whole(each)}
@@ -65,7 +65,7 @@ def outside_severity(group: Group, mode: str, prefix: str = "") -> Drawing | Non
     )
 
 
-def outside_points(group: Group, mode: str, prefix: str = "") -> Drawing | None:
+def outside_points(group: Group, mode: str, prefix: str) -> Drawing | None:
     """A row for each set without severities: accuracy, and beside it the paired gain."""
     rows = group.lines(mode)
     found = {name: each for name, each in _sets(group, rows).items() if _whole(each)}

@@ -68,12 +68,10 @@ def mean_interval(values: Iterable[float], confidence: float = 0.95) -> Interval
     return Interval(n, mean, mean - half, mean + half)
 
 
-def paired_gain(
-    treated: Mapping[int, float], baseline: Mapping[int, float], confidence: float = 0.95
-) -> PairedGain:
+def paired_gain(treated: Mapping[int, float], baseline: Mapping[int, float]) -> PairedGain:
     """Gain of `treated` over `baseline`, paired by seed, in their unit; above 0 where it is larger.
 
-    Both map a seed to its value. The interval and `p_value` are those of the paired t-test,
+    Both map a seed to its value. The 95 % interval and `p_value` are those of the paired t-test,
     `p_permutation` that of `sign_flip_p`; all are None for a single pair.
 
     Without spread among the differences the t statistic is undefined. Then: all differences 0, both
@@ -88,7 +86,7 @@ def paired_gain(
         raise ValueError(f"seeds without a partner: {', '.join(map(str, alone))}")
     seeds = sorted(treated)
     differences = np.array([treated[seed] - baseline[seed] for seed in seeds], dtype=np.float64)
-    interval = mean_interval(differences, confidence)
+    interval = mean_interval(differences)
     if interval.n == 1:
         return PairedGain(1, interval.mean, None, None, None, None)
     scale = max(max(abs(treated[seed]), abs(baseline[seed])) for seed in seeds)

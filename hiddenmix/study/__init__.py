@@ -2,7 +2,6 @@
 
 from hiddenmix.study.cells import model_name
 from hiddenmix.study.command import PartOfSweep
-from hiddenmix.study.devices import choose_device
 from hiddenmix.study.evaluating import evaluate_study
 from hiddenmix.study.finished import FinishedNetwork, load
 from hiddenmix.study.from_python import run
@@ -20,7 +19,6 @@ __all__ = [
     "Request",
     "check_elsewhere",
     "check_requests",
-    "choose_device",
     "conclude_elsewhere",
     "evaluate_study",
     "load",

@@ -36,7 +36,7 @@ from hiddenmix.system import Interrupts
 from hiddenmix.terminal import Display, make_console
 
 
-def tune(request: Request, command: Sequence[str], console: Console | None = None) -> int:
+def tune(request: Request, command: Sequence[str]) -> int:
     """Make the trials of both sides that the study lacks, train the two choices for the test, and
     compare them; returns the exit code.
 
@@ -44,7 +44,7 @@ def tune(request: Request, command: Sequence[str], console: Console | None = Non
     for a mistake in the request, and `Interrupted`.
     """
     check_optuna()
-    console = console or make_console()
+    console = make_console()
     request, base = complete(request)
     check_space(request, base)
     threads = torch.get_num_threads()

@@ -1,12 +1,6 @@
 """What a person sees at the terminal: the door of every command, and the progress of a run."""
 
-from hiddenmix.terminal.arguments import (
-    as_hydra_reads,
-    decimal_commas,
-    given_twice,
-    layer_text,
-    quoted_text,
-)
+from hiddenmix.terminal.arguments import as_hydra_reads, decimal_commas, given_twice, layer_text
 from hiddenmix.terminal.command_line import VERSION, guarded, prepare, told_or_run
 from hiddenmix.terminal.display import Display, duration, interactive, make_console
 from hiddenmix.terminal.explaining import explain
@@ -34,7 +28,6 @@ __all__ = [
     "make_console",
     "plain",
     "prepare",
-    "quoted_text",
     "study_folder",
     "told_or_run",
     "unknown_flag",

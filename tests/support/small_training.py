@@ -26,9 +26,9 @@ def small(**changes: Any) -> Config:
     return dataclasses.replace(base, **changes)
 
 
-def images_and_labels(count: int = 50, side: int = 8) -> tuple[Tensor, Tensor]:
+def images_and_labels(count: int = 50) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(5)
-    images = torch.randint(256, (count, 1, side, side), dtype=torch.uint8, generator=generator)
+    images = torch.randint(256, (count, 1, 8, 8), dtype=torch.uint8, generator=generator)
     return images, torch.randint(3, (count,), generator=generator)
 
 
