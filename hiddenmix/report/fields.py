@@ -157,11 +157,11 @@ def cell_row(found: dict[str, Any], folder: str, problems: list[str]) -> dict[st
             for key, highest in (("accuracy", 1), ("nll", math.inf))
         },
         **{key: _number(found, f"train.{key}") for key in ("loss", "seconds", "images_per_second")},
-        "shift": _conditions(found.get("shift"), "accuracy", 1, folder, problems),
-        "shift_nll": _conditions(found.get("shift"), "nll", math.inf, folder, problems),
-        "adversarial": _conditions(found.get("adversarial"), "accuracy", 1, folder, problems),
-        "outside": _conditions(found.get("outside"), "accuracy", 1, folder, problems),
-        "outside_nll": _conditions(found.get("outside"), "nll", math.inf, folder, problems),
+        "shift": _conditions(found, "shift", "accuracy", 1, problems),
+        "shift_nll": _conditions(found, "shift", "nll", math.inf, problems),
+        "adversarial": _conditions(found, "adversarial", "accuracy", 1, problems),
+        "outside": _conditions(found, "outside", "accuracy", 1, problems),
+        "outside_nll": _conditions(found, "outside", "nll", math.inf, problems),
         "evaluated": mapping(found.get("evaluated")),
         "layers": _layers(found.get("layers"), folder, problems),
         "disguised": _texts(found.get("disguised")),
@@ -221,13 +221,16 @@ def mapping(value: object) -> dict[str, Any]:
 
 
 def _conditions(
-    found: object, key: str, highest: float, where: str, problems: list[str]
+    found: Mapping[str, Any], kind: str, key: str, highest: float, problems: list[str]
 ) -> dict[str, float]:
-    """Condition -> number, `key` naming the number where there are several for a condition."""
+    """Condition -> number, of a `kind` of conditions, `key` naming the number where there are several
+    for a condition."""
     numbers: dict[str, float] = {}
-    if found is not None and not isinstance(found, dict):
-        problems.append(f"{where}: shift or adversarial is no JSON object and was left out")
-    for name, value in mapping(found).items():
+    conditions, where = found.get(kind), found["cell"]
+    # Every kind has accuracies, with which it is said; the nll came later.
+    if conditions is not None and not isinstance(conditions, dict) and key != "nll":
+        problems.append(f"{where}: {kind} is no JSON object and was left out")
+    for name, value in mapping(conditions).items():
         number: Any = mapping(value).get(key)
         if finite(number) and 0 <= number <= highest:
             numbers[clean(name)] = float(number)

@@ -1,4 +1,4 @@
-"""Pictures of the mixing, for TensorBoard: each says what its rows and columns are."""
+"""Pictures of the mixing, for the trackers: each says what its rows and columns are."""
 
 from dataclasses import dataclass
 
@@ -20,13 +20,13 @@ class Picture:
     """A picture, and what a reader has to know of it."""
 
     tag: str
-    """`mixing/` and what the rows are: TensorBoard shows it wherever it shows the picture."""
+    """`mixing/` and what the rows are: TensorBoard and Weights & Biases show it with the picture."""
 
     title: str
     """The setting: layer, mode and alpha."""
 
     description: str
-    """Markdown; the Images dashboard shows it at the picture's "i"."""
+    """Markdown; TensorBoard's Images dashboard shows it at the picture's "i"."""
 
     image: Tensor
     """Float [C, height, width] in [0, 1], on the CPU."""

@@ -64,7 +64,7 @@ def ratio(above: list[float], below: list[float]) -> dict[str, float]:
 
 
 def goals(seconds: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
-    """The ratios that issue 5 sets, each with its goal."""
+    """The ratios of docs/performance.md, each with its goal."""
     plain, peer = seconds["trainer, plain"], seconds["DataLoader loop"]
     captured = seconds.get("bare step, captured graph")
     same = captured or seconds["bare step, eager channels_last"]

@@ -383,6 +383,15 @@ def test_a_wrong_extra_leaves_the_rest_of_the_cell(tmp_path: Path, change: dict[
     assert write_report(tmp_path).is_file()
 
 
+@pytest.mark.parametrize("kind", ["shift", "adversarial", "outside"])
+def test_conditions_that_are_no_object_are_named_once(tmp_path: Path, kind: str) -> None:
+    result = made_result("conv1", "siamese", 1.0, 0)
+    write_cell(tmp_path, result | {kind: [1, 2]})
+    assert read_study(tmp_path).problems == [
+        f"{result['cell']}: {kind} is no JSON object and was left out"
+    ]
+
+
 def test_wrong_kinds_of_files(tmp_path: Path) -> None:
     make_study(tmp_path, layers=("none",), seeds=(0,))
     cells = tmp_path / "cells"
