@@ -2,7 +2,7 @@
 
 from hiddenmix.report.cells_table import results
 from hiddenmix.report.comparison import image_mixing, settings_table
-from hiddenmix.report.findings import find
+from hiddenmix.report.findings import Findings, find
 from hiddenmix.report.looks import look_text, record_looks
 from hiddenmix.report.results import Study, read_curve, read_study
 from hiddenmix.report.sequential import looks
@@ -17,9 +17,10 @@ from hiddenmix.report.tuned import (
     terminal_tuned,
 )
 from hiddenmix.report.tuned_writing import former_looks, write_tuned
-from hiddenmix.report.writing import write_report, write_summary
+from hiddenmix.report.writing import write, write_report, write_summary
 
 __all__ = [
+    "Findings",
     "Side",
     "Study",
     "Trial",
@@ -40,6 +41,7 @@ __all__ = [
     "terminal_table",
     "terminal_tuned",
     "terminal_verdicts",
+    "write",
     "write_report",
     "write_summary",
     "write_tuned",

@@ -10,7 +10,7 @@ from hiddenmix.config import UserError, counted, show
 from hiddenmix.report import distances
 from hiddenmix.report.answers import NAME as ANSWERS
 from hiddenmix.report.cells_table import cells_table
-from hiddenmix.report.comparison import condition_means, settings_table
+from hiddenmix.report.comparison import condition_means
 from hiddenmix.report.findings import Findings, as_json, find
 from hiddenmix.report.markdown import markdown
 from hiddenmix.report.published_results import NAME as RESULTS
@@ -48,28 +48,37 @@ def write_report(
     return write(found, find(found, margin), title, output)
 
 
-def write_summary(study: Path) -> Path:
-    """Write `study`/summary.csv and cells.csv, a row for each setting and each cell; returns the path
-    of the first. Errors as above."""
-    found = with_results(study)
-    try:
-        return _tables(found, settings_table(found.cells), found.folder)
-    except OSError as error:
-        raise unwritable(found.folder, error) from None
-
-
 def with_results(folder: Path) -> Study:
     """`read_study`, which must hold results. Raises `UserError`."""
     study = read_study(folder)
-    if study.cells.empty:
-        counts = f"{len(study.failures)} failed, {len(study.missing)} unfinished"
-        first = f"; {study.problems[0]}" if study.problems else ""
-        raise UserError(f"{show(folder)} holds no results to report\n  cells: {counts}{first}")
+    _check_results(study)
     return study
 
 
-def write(study: Study, found: Findings, title: str | None, output: Path | None = None) -> Path:
+def _check_results(study: Study) -> None:
+    if study.cells.empty:
+        counts = f"{len(study.failures)} failed, {len(study.missing)} unfinished"
+        first = f"; {study.problems[0]}" if study.problems else ""
+        raise UserError(
+            f"{show(study.folder)} holds no results to report\n  cells: {counts}{first}"
+        )
+
+
+def write_summary(study: Study, found: Findings) -> Path:
+    """Write summary.csv and cells.csv, a row for each setting and each cell, into the folder of a study
+    that was read; returns the path of the first. Errors as above."""
+    _check_results(study)
+    try:
+        return _tables(study, found.table, study.folder)
+    except OSError as error:
+        raise unwritable(study.folder, error) from None
+
+
+def write(
+    study: Study, found: Findings, title: str | None = None, output: Path | None = None
+) -> Path:
     """Write the report of a study that was read; as `write_report`."""
+    _check_results(study)
     folder = output or study.folder / "report"
     if output is None and not (study.folder / "cells").is_dir():
         raise UserError(

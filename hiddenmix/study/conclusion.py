@@ -1,15 +1,16 @@
 """What a training command ends with: the table, the failures, and where everything is."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
 from hiddenmix import report
 from hiddenmix.config import UserError, counted, mode_words
-from hiddenmix.report import Study, read_curve, read_study
+from hiddenmix.report import Findings, Study, read_curve, read_study
 from hiddenmix.study import tensorboard_tracker
 from hiddenmix.study.store import OUTPUTS, Cell, study_locked
 from hiddenmix.study.store import read_study as stored_study
@@ -77,18 +78,18 @@ def conclude(
     told = _told(folder, names)
     results = [Cell.read(folder / "cells" / name / "result.json") for name in names]
     if shown := {str(each["setting"]) for each in results if each is not None}:
-        study = read_study(folder)
-        table = report.settings_table(study.cells, shown)
-        console.print(report.terminal_table(table, console.width))
-        found = report.find(study)
-        console.print(report.terminal_verdicts(found.questions, found.margin))
+        found = None
         try:
-            # Of several processes that finish a study together, each writes these files in turn.
+            # Of several processes that finish a study together, each writes these files in turn, of
+            # what it reads then.
             with study_locked(folder):
+                study, found = _show(folder, shown, console)
                 if "tensorboard" in told:
-                    _compare(study, say)
-                path = report.write_report(folder) if full_report else report.write_summary(folder)
+                    _compare(study, found.table, say)
+                path = (report.write if full_report else report.write_summary)(study, found)
         except (OSError, UserError) as error:
+            if found is None:  # no lock can be had
+                _, found = _show(folder, shown, console)
             written = False
             reason = " ".join(str(error).split())
             say(f"failed: {reason}; the results stand: python -m hiddenmix.report {folder}")
@@ -112,6 +113,16 @@ def conclude(
     return written
 
 
+def _show(folder: Path, shown: Collection[str], console: Console) -> tuple[Study, Findings]:
+    """Read the study and print the table of the settings in `shown`, and the verdicts."""
+    study = read_study(folder)
+    table = report.settings_table(study.cells, shown)
+    console.print(report.terminal_table(table, console.width))
+    found = report.find(study)
+    console.print(report.terminal_verdicts(found.questions, found.margin))
+    return study, found
+
+
 _WHERE = {
     "mlflow": "MLflow: mlflow ui --backend-store-uri sqlite:///{folder}/mlflow/mlflow.db",
     "wandb": "Weights & Biases: wandb sync {folder}/cells/*/wandb/offline-run-*",
@@ -130,24 +141,24 @@ def _told(folder: Path, names: Sequence[str]) -> list[str]:
     return [name for name, there in left.items() if there]
 
 
-def _compare(study: Study, say: Callable[[str], None]) -> None:
+def _compare(study: Study, table: pd.DataFrame, say: Callable[[str], None]) -> None:
     """Write TensorBoard's comparison; where that fails, it is said."""
     try:
-        tensorboard_tracker.compare(study.folder / "comparison", _curves(study))
+        tensorboard_tracker.compare(study.folder / "comparison", _curves(study, table))
     except OSError as error:
         reason = clean(error.strerror or error)
         say(f"warning: tensorboard failed: {reason}; {study.folder / 'comparison'} is not whole")
 
 
-def _curves(study: Study) -> dict[str, dict[str, dict[int, float]]]:
-    """Mean test accuracy over the seeds, by epoch, of every setting of the study and of its two
+def _curves(study: Study, table: pd.DataFrame) -> dict[str, dict[str, dict[int, float]]]:
+    """Mean test accuracy over the seeds, by epoch, of every setting in the study's `table` and of its two
     baselines; named by all that tells the settings apart."""
     means = {
         str(key): _mean_curve(study.folder, [str(cell) for cell in group["cell"]])
         for key, group in study.cells.groupby("setting")
     }
     charts: dict[str, dict[str, dict[int, float]]] = {}
-    for row in report.settings_table(study.cells).to_dict("records"):
+    for row in table.to_dict("records"):
         own = row["setting"]
         others = {report.image_mixing([row["variant"]]): row["baseline"], "plain": row["plain"]}
         found = {line: means[key] for line, key in others.items() if key in means and key != own}

@@ -20,11 +20,12 @@ from hiddenmix.config.errors import UserError
 from hiddenmix.report.__main__ import main
 from hiddenmix.report.comparison import TABLE, first_hidden_layer, settings_table
 from hiddenmix.report.depth import by_depth
+from hiddenmix.report.findings import find
 from hiddenmix.report.results import read_study
 from hiddenmix.report.statistics import holm
 from hiddenmix.report.tables import outcome
 from hiddenmix.report.terminal_table import terminal_table
-from hiddenmix.report.writing import write_report, write_summary
+from hiddenmix.report.writing import write, write_report, write_summary
 from hiddenmix.system import changed_code, commit
 from hiddenmix.terminal import VERSION
 from tests.support.commands import unrendered
@@ -259,7 +260,8 @@ def test_report_begins_with_verdict_command_and_commit(tmp_path: Path) -> None:
 
 def test_summary_csv(tmp_path: Path) -> None:
     make_study(tmp_path)
-    path = write_summary(tmp_path)
+    study = read_study(tmp_path)
+    path = write_summary(study, find(study))
     assert path == tmp_path / "summary.csv"
     assert path.read_text().startswith(DOCUMENTED + ",")
     rows = list(csv.DictReader(path.read_text().splitlines()))
@@ -476,8 +478,10 @@ def test_no_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "holds no results to report" in said
     assert "0 failed, 1 unfinished" in said
     assert not (tmp_path / "report").exists()
-    with pytest.raises(UserError):
-        write_summary(tmp_path)
+    study = read_study(tmp_path)
+    for write_files in (write, write_summary):
+        with pytest.raises(UserError, match="holds no results"):
+            write_files(study, find(study))
 
 
 def test_a_report_that_cannot_be_written(
