@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -66,6 +67,14 @@ def test_a_room_says_what_it_is_for_and_its_tests_stand_beside_it(room: str) -> 
     assert door.__doc__
     assert list(door.__all__) == sorted(door.__all__, key=lambda name: (not name.isupper(), name))
     assert any((ROOT / "tests" / room).glob("test_*.py"))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_name_in_a_door_hides_a_file_of_its_room(room: str) -> None:
+    """`from hiddenmix.<room> import <name>` gives the module of that name, or there is none."""
+    door = import_module(f"hiddenmix.{room}")
+    files = [path.stem for path in (PACKAGE / room).glob("[!_]*.py")]
+    assert not [name for name in files if not isinstance(getattr(door, name, door), ModuleType)]
 
 
 def test_the_package_and_the_report_load_no_torch() -> None:

@@ -1,6 +1,6 @@
 """Typed configuration: schema, checks, Hydra in and plain dataclasses out. Imports no torch."""
 
-from hiddenmix.config.allowed import allowed, choices, takes_list, takes_number
+from hiddenmix.config.allowed_values import allowed, choices, takes_list, takes_number
 from hiddenmix.config.checks import check
 from hiddenmix.config.composition import config_folder, from_hydra, from_plain, register
 from hiddenmix.config.errors import ConfigError, UserError, WrongValuesError, counted, show

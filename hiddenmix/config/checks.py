@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from hiddenmix.config.allowed import AUTO, CHOICES, LISTS, RANGES, TEXTS, allowed
+from hiddenmix.config.allowed_values import AUTO, CHOICES, LISTS, RANGES, TEXTS, allowed
 from hiddenmix.config.errors import ConfigError, refuse, show
 from hiddenmix.config.key_types import fits, typed_values
 from hiddenmix.config.modes import MODES, is_mode

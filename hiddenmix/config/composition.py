@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
 
-from hiddenmix.config.allowed import allowed
+from hiddenmix.config.allowed_values import allowed
 from hiddenmix.config.checks import check
 from hiddenmix.config.errors import ConfigError, UserError, show
 from hiddenmix.config.key_types import normalised

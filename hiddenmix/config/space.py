@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hiddenmix.config.allowed import allowed
+from hiddenmix.config.allowed_values import allowed
 from hiddenmix.config.errors import UserError, show
 from hiddenmix.config.key_types import all_keys
 

@@ -4,7 +4,7 @@ from hiddenmix.evaluation.clean import accuracy
 from hiddenmix.evaluation.evaluators import EVALUATORS, SELECTIONS, answers, numbers
 from hiddenmix.evaluation.measuring import Value
 from hiddenmix.evaluation.mixed_maps import label_consistency, mixing_distance, take_statistics
-from hiddenmix.evaluation.outside import outside
+from hiddenmix.evaluation.outside_sets import outside
 
 __all__ = [
     "EVALUATORS",

@@ -9,7 +9,7 @@ from hiddenmix.networks.layers import (
     survey_of,
     weights_text,
 )
-from hiddenmix.networks.stages import (
+from hiddenmix.networks.mixable import (
     all_stages,
     behind_first_convolution,
     listed,

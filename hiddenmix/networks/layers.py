@@ -10,8 +10,8 @@ from torch import nn
 from hiddenmix.config import ConfigError, ImportConfig, ModelConfig, UserError
 from hiddenmix.networks.building import bare, build
 from hiddenmix.networks.copying import copy_of
+from hiddenmix.networks.mixable import stages
 from hiddenmix.networks.passes import BATCH, NOTHING
-from hiddenmix.networks.stages import stages
 from hiddenmix.networks.survey import Layer, Survey, shares_left, survey
 from hiddenmix.networks.weights import take_weights
 from hiddenmix.randomness import default_generators

@@ -3,10 +3,10 @@
 from hiddenmix.report.cells_table import results
 from hiddenmix.report.comparison import image_mixing, settings_table
 from hiddenmix.report.findings import Findings, find
-from hiddenmix.report.looks import look_text, record_looks
-from hiddenmix.report.results import Study, read_curve, read_study
+from hiddenmix.report.past_looks import look_text, record_looks
+from hiddenmix.report.reading import Study, read_curve, read_study
 from hiddenmix.report.sequential import looks
-from hiddenmix.report.terminal_table import terminal_table, terminal_verdicts
+from hiddenmix.report.terminal_tables import terminal_table, terminal_verdicts
 from hiddenmix.report.tuned import (
     Side,
     Trial,

@@ -14,10 +14,10 @@ from rich.text import Text
 
 from hiddenmix.config import UserError
 from hiddenmix.report.findings import find
-from hiddenmix.report.looks import record_looks
+from hiddenmix.report.past_looks import record_looks
 from hiddenmix.report.several import pool, read, write_several
 from hiddenmix.report.tables import LISTED, more, points
-from hiddenmix.report.terminal_table import (
+from hiddenmix.report.terminal_tables import (
     answer_row,
     answers_table,
     terminal_table,

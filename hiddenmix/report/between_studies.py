@@ -9,7 +9,7 @@ from hiddenmix.config import Config
 from hiddenmix.report.comparison import PLAIN, model_defaults, told_keys
 from hiddenmix.report.fields import mapping
 from hiddenmix.report.questions import Question
-from hiddenmix.report.results import Study
+from hiddenmix.report.reading import Study
 
 Network = tuple[str, str]
 """Title of the data, and the network's name."""

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from hiddenmix.report.fields import leaves
-from hiddenmix.report.results import read_study
+from hiddenmix.report.reading import read_study
 
 _FIRST = (
     *(

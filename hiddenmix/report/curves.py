@@ -21,7 +21,7 @@ from hiddenmix.report.drawing import (
     line_handles,
     plainly,
 )
-from hiddenmix.report.results import Study, read_curve
+from hiddenmix.report.reading import Study, read_curve
 
 _FEWEST = 10
 """Images of a network in a calibration bin, below which its accuracy says too little to be drawn."""

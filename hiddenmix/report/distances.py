@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hiddenmix.report.comparison import PLAIN
 from hiddenmix.report.depth import depths
 from hiddenmix.report.fields import UnusableError, read_text, reason
-from hiddenmix.report.results import Study
+from hiddenmix.report.reading import Study
 from hiddenmix.report.tables import interval, markdown_table, p_is, p_text, signed
 from hiddenmix.report.two_way import Gain
 from hiddenmix.terminal import clean

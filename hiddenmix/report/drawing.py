@@ -25,7 +25,7 @@ from PIL import Image
 from hiddenmix.config import mode_rank, mode_words
 from hiddenmix.report.comparison import INPUT, PLAIN, image_mixing
 from hiddenmix.report.lettering import BASE, readable, width, wrapped
-from hiddenmix.report.results import Study
+from hiddenmix.report.reading import Study
 
 _LINES = 7
 """Lines in a panel, baselines included; the reader can follow no more."""

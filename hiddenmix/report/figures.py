@@ -34,7 +34,7 @@ from hiddenmix.report.drawing import (
 )
 from hiddenmix.report.lettering import families, file_part
 from hiddenmix.report.outside_figures import outside_points, outside_severity
-from hiddenmix.report.results import Study
+from hiddenmix.report.reading import Study
 from hiddenmix.report.shift_figures import shift_curves
 from hiddenmix.report.tables import signed
 

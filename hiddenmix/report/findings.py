@@ -5,13 +5,13 @@ from typing import Any
 
 import pandas as pd
 
-from hiddenmix.report import distances, looks
+from hiddenmix.report import distances, past_looks
 from hiddenmix.report.answers import SHIFTS, Answers
 from hiddenmix.report.comparison import judged_layers, settings_table
 from hiddenmix.report.depth import guessed
 from hiddenmix.report.factors import Best, Effect, best_layers, effects, layer_gains
 from hiddenmix.report.questions import Question, questions
-from hiddenmix.report.results import Study
+from hiddenmix.report.reading import Study
 from hiddenmix.report.verdict import spoken
 from hiddenmix.system import changed_code, commit
 from hiddenmix.terminal import VERSION
@@ -51,8 +51,8 @@ def find(study: Study, margin: float | None = None) -> Findings:
         questions=[
             replace(
                 each,
-                changed=looks.changed(study.looks, each),
-                between=looks.between(study.looks, each),
+                changed=past_looks.changed(study.looks, each),
+                between=past_looks.between(study.looks, each),
             )
             for each in asked
         ],

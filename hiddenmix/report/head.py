@@ -9,7 +9,7 @@ import pandas as pd
 from hiddenmix.config import counted, mode_words
 from hiddenmix.report.comparison import model_defaults, told_keys
 from hiddenmix.report.fields import finite, mapping
-from hiddenmix.report.results import Study
+from hiddenmix.report.reading import Study
 from hiddenmix.report.tables import LISTED, code, escaped, more
 from hiddenmix.system import changed_code, commit
 from hiddenmix.terminal import VERSION, clean, leaks_text

@@ -9,9 +9,9 @@ from hiddenmix.report.answers import CLEAN, deformed_images, family, family_mean
 from hiddenmix.report.comparison import PLAIN, condition_means, image_mixing
 from hiddenmix.report.factors import Best, Effect
 from hiddenmix.report.findings import Findings
-from hiddenmix.report.looks import allowed, former
+from hiddenmix.report.past_looks import allowed, former
 from hiddenmix.report.questions import Question
-from hiddenmix.report.results import Study
+from hiddenmix.report.reading import Study
 from hiddenmix.report.tables import (
     escaped,
     gain_text,

@@ -15,7 +15,7 @@ from hiddenmix.report.comparison import operation, settings_table
 from hiddenmix.report.findings import FORMAT, find, judged_at, question_json
 from hiddenmix.report.markdown import looks, question_row
 from hiddenmix.report.questions import Question
-from hiddenmix.report.results import Study
+from hiddenmix.report.reading import Study
 from hiddenmix.report.statistics import holm, mean_interval
 from hiddenmix.report.tables import escaped, markdown_table, p_text, points
 from hiddenmix.report.two_way import Gain

@@ -20,9 +20,9 @@ from hiddenmix.report.comparison import image_mixing, settings_table
 from hiddenmix.report.decision import what_would_decide, word
 from hiddenmix.report.pairing import compare
 from hiddenmix.report.questions import Question
-from hiddenmix.report.results import read_study
+from hiddenmix.report.reading import read_study
 from hiddenmix.report.tables import escaped, mean_text, points
-from hiddenmix.report.terminal_table import WIDTH, answers_table, terminal_answer, wide
+from hiddenmix.report.terminal_tables import WIDTH, answers_table, terminal_answer, wide
 from hiddenmix.report.verdict import asked, certainty, word_text
 
 

@@ -15,7 +15,7 @@ from hiddenmix.report.findings import Findings, as_json, find
 from hiddenmix.report.markdown import markdown
 from hiddenmix.report.published_results import NAME as RESULTS
 from hiddenmix.report.published_results import packed
-from hiddenmix.report.results import Study, read_study
+from hiddenmix.report.reading import Study, read_study
 from hiddenmix.report.tables import escaped
 from hiddenmix.system import atomic
 from hiddenmix.terminal import clean

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hiddenmix.config.allowed import allowed
+from hiddenmix.config.allowed_values import allowed
 from hiddenmix.evaluation.adversarial import EPSILONS, adversarial, fgsm
 from hiddenmix.evaluation.calibration import BINS, calibration, calibration_error
 from hiddenmix.evaluation.clean import accuracy, clean
 from hiddenmix.evaluation.deformations import SHIFTS, deform, draw
 from hiddenmix.evaluation.evaluators import EVALUATORS, SELECTIONS, answers, numbers
 from hiddenmix.evaluation.measuring import Evaluator, Value
-from hiddenmix.evaluation.outside import outside
+from hiddenmix.evaluation.outside_sets import outside
 from hiddenmix.evaluation.shifted import shifted
 
 MEAN, STD = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.25, 0.3])

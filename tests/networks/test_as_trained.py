@@ -15,7 +15,7 @@ from hiddenmix.config.errors import UserError
 from hiddenmix.config.schema import CnnConfig, ImportConfig
 from hiddenmix.networks.building import build
 from hiddenmix.networks.layers import layers_of, layout_of
-from hiddenmix.networks.stages import mixable_layers
+from hiddenmix.networks.mixable import mixable_layers
 from hiddenmix.networks.survey import Layer, survey
 from hiddenmix.randomness import default_generators
 

@@ -10,7 +10,7 @@ from hiddenmix.config.errors import ConfigError, UserError
 from hiddenmix.config.schema import CnnConfig, ModelConfig, PreactResNet18Config, TorchvisionConfig
 from hiddenmix.networks.building import build
 from hiddenmix.networks.layers import check_layers
-from hiddenmix.networks.stages import mixable_layers
+from hiddenmix.networks.mixable import mixable_layers
 from hiddenmix.randomness import default_generators
 
 

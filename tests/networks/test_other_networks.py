@@ -21,7 +21,7 @@ from hiddenmix.config.schema import (
 )
 from hiddenmix.networks.building import bare, build
 from hiddenmix.networks.layers import layers_of
-from hiddenmix.networks.stages import stages
+from hiddenmix.networks.mixable import stages
 from hiddenmix.networks.torchvision_networks import has_small_stem
 from hiddenmix.networks.weights import take_weights
 from hiddenmix.randomness import default_generators

@@ -13,7 +13,7 @@ from hiddenmix.config.errors import UserError
 from hiddenmix.config.schema import CnnConfig, PreactResNet18Config
 from hiddenmix.networks.building import build
 from hiddenmix.networks.copying import copy_of
-from hiddenmix.networks.stages import all_stages, mixable_layers, reasons, stages
+from hiddenmix.networks.mixable import all_stages, mixable_layers, reasons, stages
 from hiddenmix.networks.survey import Layer, held_constant, survey
 from hiddenmix.randomness import default_generators
 

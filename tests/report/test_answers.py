@@ -9,7 +9,7 @@ import pytest
 
 from hiddenmix.report.answers import CLEAN, CLEAN_SUBSET, NAME, SHIFTS, Answers
 from hiddenmix.report.pairing import compare
-from hiddenmix.report.results import read_study
+from hiddenmix.report.reading import read_study
 from tests.support.made_study import made_result, write_answered
 
 ALL, FEW = 40, np.arange(0, 40, 4)

@@ -12,7 +12,7 @@ from hiddenmix.config.schema import CnnConfig, ModelConfig, PreactResNet18Config
 from hiddenmix.report.depth import by_depth
 from hiddenmix.report.drawing import groups
 from hiddenmix.report.findings import Findings, find
-from hiddenmix.report.results import read_study
+from hiddenmix.report.reading import read_study
 from hiddenmix.report.writing import write_report
 from tests.support.commands import unrendered
 from tests.support.made_study import made_result, write_answers, write_cell

@@ -17,7 +17,7 @@ from hiddenmix.report.distances import Place, answer, correlations, distances
 from hiddenmix.report.drawing import Drawing
 from hiddenmix.report.factors import effects
 from hiddenmix.report.findings import find
-from hiddenmix.report.results import read_study
+from hiddenmix.report.reading import read_study
 from hiddenmix.report.two_way import Gain
 from tests.support.commands import unrendered
 from tests.support.made_study import write_answers

@@ -18,7 +18,7 @@ from hiddenmix.report.comparison import settings_table
 from hiddenmix.report.curves import reliability
 from hiddenmix.report.drawing import Drawing, Group, groups, line_handles, small, spread
 from hiddenmix.report.figures import accuracy_by_layer, draw, gain_heat_map
-from hiddenmix.report.results import Study, read_study
+from hiddenmix.report.reading import Study, read_study
 from tests.support.made_study import made_result, make_study, write_cell
 
 

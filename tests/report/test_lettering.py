@@ -19,7 +19,7 @@ from hiddenmix.report.comparison import settings_table
 from hiddenmix.report.drawing import Drawing, groups
 from hiddenmix.report.figures import draw
 from hiddenmix.report.lettering import cut, families, file_part, readable, width, wrapped
-from hiddenmix.report.results import read_study
+from hiddenmix.report.reading import read_study
 from tests.support.made_study import made_result, write_cell
 
 JAPANESE, ARABIC, EMOJI = "日本語データ", "صور القطط", "😀🫠"

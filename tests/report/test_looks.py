@@ -11,10 +11,10 @@ import pytest
 from hiddenmix.config import UserError
 from hiddenmix.report.answers import CLEAN
 from hiddenmix.report.findings import find
-from hiddenmix.report.looks import look_text, record_looks
 from hiddenmix.report.markdown import markdown
+from hiddenmix.report.past_looks import look_text, record_looks
 from hiddenmix.report.questions import Question
-from hiddenmix.report.results import read_study
+from hiddenmix.report.reading import read_study
 from hiddenmix.report.sequential import Between
 from hiddenmix.report.verdict import spoken
 from hiddenmix.system import PATIENCE

@@ -9,7 +9,7 @@ from hiddenmix.report.comparison import settings_table
 from hiddenmix.report.drawing import groups
 from hiddenmix.report.figures import accuracy_by_layer
 from hiddenmix.report.findings import find
-from hiddenmix.report.results import read_study
+from hiddenmix.report.reading import read_study
 from tests.support.made_study import make_study, write_answers
 
 MODES = ("siamese", "triplet", "4", "12")

@@ -11,7 +11,7 @@ from hiddenmix.report.answers import CLEAN, Answers
 from hiddenmix.report.comparison import image_mixing, operation, settings_table
 from hiddenmix.report.factors import best_layers, effects
 from hiddenmix.report.findings import find
-from hiddenmix.report.results import read_study
+from hiddenmix.report.reading import read_study
 from hiddenmix.report.several import pool, read
 from hiddenmix.report.verdict import spoken
 from hiddenmix.report.writing import write_report

@@ -13,7 +13,7 @@ import pytest
 
 from hiddenmix.report.__main__ import main
 from hiddenmix.report.published_results import NAME, packed
-from hiddenmix.report.results import read_study
+from hiddenmix.report.reading import read_study
 from hiddenmix.report.writing import write_report
 from tests.support.commands import unrendered
 from tests.support.made_study import cell_id, made_result, write_answered

@@ -14,9 +14,9 @@ from safetensors.numpy import load, save
 from hiddenmix.report.answers import CLEAN, SHIFTS, Answers, summary
 from hiddenmix.report.factors import best_layers, effects
 from hiddenmix.report.findings import Findings, as_json, find
-from hiddenmix.report.looks import former, record_looks
+from hiddenmix.report.past_looks import former, record_looks
 from hiddenmix.report.questions import Question
-from hiddenmix.report.results import read_study
+from hiddenmix.report.reading import read_study
 from hiddenmix.report.statistics import holm
 from hiddenmix.report.two_way import seeds_alone, two_way
 from hiddenmix.report.verdict import spoken, told

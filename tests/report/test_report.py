@@ -21,10 +21,10 @@ from hiddenmix.report.__main__ import main
 from hiddenmix.report.comparison import TABLE, first_hidden_layer, settings_table
 from hiddenmix.report.depth import by_depth
 from hiddenmix.report.findings import find
-from hiddenmix.report.results import read_study
+from hiddenmix.report.reading import read_study
 from hiddenmix.report.statistics import holm
 from hiddenmix.report.tables import outcome
-from hiddenmix.report.terminal_table import terminal_table
+from hiddenmix.report.terminal_tables import terminal_table
 from hiddenmix.report.writing import write, write_report, write_summary
 from hiddenmix.system import changed_code, commit
 from hiddenmix.terminal import VERSION

@@ -13,8 +13,8 @@ import pytest
 from hiddenmix.report.__main__ import main
 from hiddenmix.report.findings import find, question_json
 from hiddenmix.report.forest_figure import forest
-from hiddenmix.report.looks import record_looks
-from hiddenmix.report.results import read_study
+from hiddenmix.report.past_looks import record_looks
+from hiddenmix.report.reading import read_study
 from hiddenmix.report.several import Row, pool, read
 from hiddenmix.report.statistics import holm, mean_interval
 from hiddenmix.report.tables import escaped, p_text

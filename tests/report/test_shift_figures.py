@@ -10,7 +10,7 @@ from hiddenmix.report.comparison import settings_table
 from hiddenmix.report.drawing import Drawing, groups, styled
 from hiddenmix.report.findings import find
 from hiddenmix.report.markdown import markdown
-from hiddenmix.report.results import read_study
+from hiddenmix.report.reading import read_study
 from hiddenmix.report.shift_figures import Strengths, shift_curves, strengths
 from tests.support.made_study import SHIFTS, made_result, make_study, write_answered, write_cell
 

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from hiddenmix.report.comparison import settings_table
 from hiddenmix.report.findings import find
-from hiddenmix.report.results import read_study
-from hiddenmix.report.terminal_table import terminal_table, terminal_verdicts
+from hiddenmix.report.reading import read_study
+from hiddenmix.report.terminal_tables import terminal_table, terminal_verdicts
 from tests.support.made_study import make_study
 
 LONG = "features.denseblock1.denselayer12.conv"

@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 from hiddenmix.report.answers import SHIFTS, family_means, mean
 from hiddenmix.report.factors import _optimism
 from hiddenmix.report.findings import Findings, find
-from hiddenmix.report.results import read_study
+from hiddenmix.report.reading import read_study
 from hiddenmix.report.verdict import spoken
 from hiddenmix.report.writing import write_report
 from tests.support.commands import unrendered

@@ -2,12 +2,13 @@
 
 import io
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from hiddenmix.report import findings
+from hiddenmix.report import findings, reading
 from hiddenmix.study.conclusion import conclude
 from tests.support.made_study import make_study
 
@@ -21,21 +22,26 @@ def concluded(study: Path, *, full_report: bool) -> tuple[bool, list[str]]:
 
 
 @pytest.mark.parametrize("full_report", [True, False])
-def test_the_study_is_asked_once(
+def test_the_study_is_read_and_asked_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_report: bool
 ) -> None:
-    asked = []
-    real = findings.questions
+    calls = []
 
-    def questions(*arguments: Any) -> Any:
-        asked.append(arguments)
-        return real(*arguments)
+    def count(module: ModuleType, name: str) -> None:
+        real = getattr(module, name)
 
-    monkeypatch.setattr(findings, "questions", questions)
+        def counted(*arguments: Any) -> Any:
+            calls.append(name)
+            return real(*arguments)
+
+        monkeypatch.setattr(module, name, counted)
+
+    count(reading, "stored")
+    count(findings, "questions")
     study = make_study(tmp_path / "made", layers=("none", "input", "conv1"), seeds=(0, 1))
     written, lines = concluded(study, full_report=full_report)
     assert written
-    assert len(asked) == 1
+    assert calls == ["stored", "questions"]
     assert (study / "summary.csv").is_file()
     assert (study / "report" / "report.md").is_file() == full_report
     last = f"report: {study}/report/report.md"

@@ -11,7 +11,7 @@ from hiddenmix.config import UserError
 from hiddenmix.report.answers import CLEAN
 from hiddenmix.report.decision import FEWEST
 from hiddenmix.report.questions import Question
-from hiddenmix.report.results import PastLook
+from hiddenmix.report.reading import PastLook
 from hiddenmix.report.sequential import Between
 from hiddenmix.report.tables import p_is, p_text
 from hiddenmix.system import LockError, PatienceError, atomic, hold
