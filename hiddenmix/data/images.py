@@ -31,6 +31,12 @@ class Images:
     images: Tensor
     labels: Tensor
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image: channels, height, width."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
     def to(self, device: torch.device | str) -> "Images":
         return Images(self.images.to(device), self.labels.to(device))
 

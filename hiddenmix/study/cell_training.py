@@ -78,7 +78,7 @@ def _start(cell: Cell, data: Data, run: Run) -> tuple[Training, dict[str, Any], 
 
     def fresh() -> Training:
         model = cell.config.model
-        shape: tuple[int, int, int] = tuple(data.train.images.shape[1:])  # type: ignore[assignment]
+        shape = data.train.shape
         with randomness.default_generators(cell.config.seed, "init"):
             network = networks.build(model, shape, len(data.classes))
         images, labels = data.train.images, data.train.labels

@@ -57,7 +57,7 @@ def measure_distances(
     be built.
     """
     config, test = cell.config, data.test
-    shape: tuple[int, int, int] = tuple(test.images.shape[1:])  # type: ignore[assignment]
+    shape = test.shape
     names = _layers(config, shape, len(data.classes), mixed)
     if not names:
         return "nothing to measure: no mixup of feature maps"
@@ -113,7 +113,7 @@ def _layers(
 
 def _initial(config: Config, data: Data, device: torch.device) -> nn.Module:
     """The network as its training began, with BatchNorm's statistics of training images."""
-    shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
+    shape = data.test.shape
     with randomness.default_generators(config.seed, "init"):
         network = networks.build(config.model, shape, len(data.classes)).to(device)
     network.train()

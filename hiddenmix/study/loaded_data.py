@@ -85,7 +85,7 @@ class LoadedData:
         key = (data_room.source(config.dataset), repr(config.dataset.outside))
         if key not in self._opened:
             whole = self.whole(config.dataset)
-            shape: tuple[int, int, int] = tuple(whole.test.images.shape[1:])  # type: ignore[assignment]
+            shape = whole.test.shape
             sets, resize = config.dataset.outside or {}, Resize.of(config.dataset)
             opened = data_room.open_outside(sets, whole.classes, shape, resize)
             self._opened[key] = [data_room.compared(each, whole.train) for each in opened]

@@ -133,7 +133,7 @@ def layer_facts(config: Config, data: Data) -> dict[str, Any]:
     """All layers that can be mixed, in the order in which the network executes them; of the setting's,
     those where mixing is image mixup in disguise, and those that images flow past, with the share of
     the difference between two of them that is left in the logits."""
-    shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
+    shape = data.test.shape
     classes, names = len(data.classes), layers(config)
     available = networks.layers_of(config.model, shape, classes)
     left = networks.bypassed(config.model, shape, classes, names)
@@ -280,7 +280,7 @@ def add_evaluation(
     the weights cannot be read or are not the result's own.
     """
     check_data(cell, data)
-    shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
+    shape = data.test.shape
     network = stored_network(cell.folder, cell.config, result, shape, len(data.classes))
     layout = networks.layout_of(cell.config.model, shape, len(data.classes))
     network = network.to(device, memory_format=layout)  # type: ignore[call-overload]

@@ -210,7 +210,7 @@ def train_plan(
 
 def _form(config: Config, device: torch.device, data: Whole) -> str:
     """In which form a cell is trained, in words."""
-    shape: tuple[int, int, int] = tuple(data.test.images.shape[1:])  # type: ignore[assignment]
+    shape = data.test.shape
     layout = networks.layout_of(config.model, shape, len(data.classes))
     return choose_form(config, device, layout).text
 
