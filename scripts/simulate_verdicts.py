@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import ndtri, stdtr
 from verdict_model import Array, Spread, correlation, draw, fit
 
-from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, LEVEL, large_enough
+from hiddenmix.report.decision import FEWEST, FEWEST_IMAGES, LEVEL, inside, large_enough
 from hiddenmix.report.sequential import LOOKS, equal_level, level
 from hiddenmix.report.statistics import holm
 from hiddenmix.report.two_way import standard_error
@@ -60,9 +60,9 @@ class Judged:
         if self.rows.shape[1] < FEWEST:
             return found
         if large_enough(self.size, MARGIN):
-            inside = max(0.0, MARGIN - 1 / (2 * self.size))
-            one_sided = self.p_of(np.copysign(inside, self.mean)) / 2
-            found[(np.abs(self.mean) < inside) & (one_sided < equal_alpha)] = 3
+            limit = inside(MARGIN, self.size)
+            one_sided = self.p_of(np.copysign(limit, self.mean)) / 2
+            found[(np.abs(self.mean) < limit) & (one_sided < equal_alpha)] = 3
         for place in np.flatnonzero(self.p_of(0.0) < alpha):
             if flip_p(self.rows[place]) < LEVEL:
                 found[place] = 1 if self.mean[place] > 0 else 2

@@ -20,9 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hiddenmix.terminal import guarded
+from hiddenmix.terminal import prepare
 
-guarded(lambda: 0)  # the commands' own settings of OpenMP and malloc, which come before torch
+prepare()  # the commands' own settings of OpenMP and malloc, which come before torch
 
 import torch
 from contestants import make_bench

@@ -111,9 +111,9 @@ class Stopwatch:
 def sweep(folder: str, overrides: list[str]) -> dict[str, Any]:
     """Seconds by part of a sweep, and the exit code."""
     watch = Stopwatch()
-    from hiddenmix.terminal import command_line
+    from hiddenmix.terminal import prepare
 
-    command_line.guarded(lambda: 0)  # its settings come before torch
+    prepare()  # its settings come before torch
     import torch
 
     from hiddenmix import config, data, evaluation, networks, train

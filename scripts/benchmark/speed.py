@@ -22,9 +22,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hiddenmix.terminal import guarded
+from hiddenmix.terminal import prepare
 
-guarded(lambda: 0)  # the commands' own settings of OpenMP and malloc, which come before torch
+prepare()  # the commands' own settings of OpenMP and malloc, which come before torch
 
 import torch
 from contestants import Bench, Steps, contestants, make_bench

@@ -7,6 +7,7 @@ import zlib
 from PIL import Image, PngImagePlugin
 
 from tests.support.image_folders import pixels
+from tests.support.raw_images import chunk
 
 
 def png(image: Image.Image) -> bytes:
@@ -17,12 +18,6 @@ def png(image: Image.Image) -> bytes:
 
 def huge_png(side: int) -> bytes:
     """A PNG that says it is side x side, in 100 bytes."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     body = zlib.compress(b"\0" * 1000)
     return (

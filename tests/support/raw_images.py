@@ -8,6 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def chunk(name: bytes, data: bytes) -> bytes:
+    """A part of a PNG, with its length and checksum."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
 def raw_png(
     values: NDArray[np.integer[Any]], kind: int, depth: int, clear: tuple[int, ...] = ()
 ) -> bytes:
@@ -16,12 +21,6 @@ def raw_png(
     `kind` is its colour type: 0 grey, 2 RGB, 4 grey with alpha, 6 RGBA; `clear` is the colour that is
     transparent.
     """
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        )
-
     rows = b""
     for row in values:
         digits = "".join(f"{int(value):0{depth}b}" for value in row.ravel())
