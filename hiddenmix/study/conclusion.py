@@ -78,7 +78,7 @@ def conclude(
     told = _told(folder, names)
     results = [Cell.read(folder / "cells" / name / "result.json") for name in names]
     if shown := {str(each["setting"]) for each in results if each is not None}:
-        found = None
+        found: Findings | None = None
         try:
             # Of several processes that finish a study together, each writes these files in turn, of
             # what it reads then.

@@ -25,7 +25,7 @@ def concluded(study: Path, *, full_report: bool) -> tuple[bool, list[str]]:
 def test_the_study_is_read_and_asked_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_report: bool
 ) -> None:
-    calls = []
+    calls: list[str] = []
 
     def count(module: ModuleType, name: str) -> None:
         real = getattr(module, name)
@@ -58,5 +58,5 @@ def test_what_cannot_be_written_is_said_below_the_table(tmp_path: Path, broken: 
     assert not written
     [place] = [number for number, line in enumerate(lines) if line.startswith("failed: ")]
     assert lines[place].endswith(f"the results stand: python -m hiddenmix.report {study}")
-    assert sum("conv1" in line and "siamese" in line for line in lines[:place]) == 1
+    assert sum("accuracy, and gain" in line for line in lines[:place]) == 1
     assert lines[-1] == f"results: {study}/summary.csv and {study}/cells"
