@@ -265,10 +265,11 @@ def _markdown(
     lines += figures
     lines += ["## The questions", "", markdown_table(_cells(rows), _KEEP), ""]
     lines += [_READING if pooled else f"{_READING} Nothing is pooled over data sets.", ""]
-    lines += [*distances.section(places), "## The verdicts", "", *head.rules()]
+    lines += [*distances.section(places), "## The verdicts", ""]
     for row in rows:
         verdict, *rest = told(row.question, row.margin)
         lines += [f"{escaped(row.study)}: {verdict}", "", *(f"- {text}" for text in rest), ""]
+    lines += head.rules()
     for name, study in studies.items():
         lines += [f"## {escaped(name)}", "", *head.reproduction(study)]
         lines += [f"#{line}" if line.startswith("## ") else line for line in head.left_out(study)]
