@@ -14,7 +14,16 @@ import torch
 from hiddenmix.study import checkpoints
 from hiddenmix.study.checkpoints import CURRENT, PREVIOUS
 from hiddenmix.system import atomic
-from tests.support.commands import ALONE, Command, at_step, cells, command, counted_steps, outcome
+from tests.support.commands import (
+    ALONE,
+    Command,
+    at_step,
+    cells,
+    command,
+    counted_steps,
+    outcome,
+    undisturbed,
+)
 
 CELL = "digits-cnn-none-s0-01234567"
 
@@ -199,7 +208,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Command
 def test_a_run_goes_on_from_what_is_left_to_the_same_numbers(
     run: Command, tmp_path: Path, damaged: tuple[str, ...], steps: int, warnings: int
 ) -> None:
-    assert run(*ALONE, "study=whole").code == 0
     with pytest.MonkeyPatch.context() as patch:
         at_step(patch, 5, lambda: signal.raise_signal(signal.SIGTERM))
         assert run(*ALONE).code == 128 + signal.SIGTERM
@@ -214,12 +222,11 @@ def test_a_run_goes_on_from_what_is_left_to_the_same_numbers(
     assert ended.code == 0
     assert len(trained) == steps
     assert ended.output.count("it is damaged (its digest is wrong)") == warnings
-    assert outcome(tmp_path / "outputs/default") == outcome(tmp_path / "outputs/whole")
+    assert outcome(tmp_path / "outputs/default") == undisturbed(run, *ALONE)
 
 
 def test_a_state_that_does_not_fit_the_network_starts_over(run: Command, tmp_path: Path) -> None:
     """As a checkpoint of a program whose networks had other layers does."""
-    assert run(*ALONE, "study=whole").code == 0
     with pytest.MonkeyPatch.context() as patch:
         at_step(patch, 5, lambda: signal.raise_signal(signal.SIGTERM))
         run(*ALONE)
@@ -236,5 +243,5 @@ def test_a_state_that_does_not_fit_the_network_starts_over(run: Command, tmp_pat
         assert ended.code == 0
         assert len(trained) == 8
         assert "does not fit and is not used" in ended.output
-        assert outcome(tmp_path / "outputs/default") == outcome(tmp_path / "outputs/whole")
+        assert outcome(tmp_path / "outputs/default") == undisturbed(run, *ALONE)
         (cell / "result.json").unlink()

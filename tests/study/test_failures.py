@@ -30,6 +30,7 @@ from tests.support.commands import (
     command,
     counted_steps,
     outcome,
+    undisturbed,
 )
 from tests.support.image_folders import make_folder
 
@@ -119,8 +120,7 @@ def test_a_failed_network_is_recorded_and_the_next_run_tries_it_alone(
     assert ended.code == 0
     assert len(steps) == 8 - 2  # from the checkpoint after its second step
     assert not (failed / "failure.json").exists()
-    assert run(*SMALL, "study=whole").code == 0
-    assert outcome(tmp_path / "outputs/default") == outcome(tmp_path / "outputs/whole")
+    assert outcome(tmp_path / "outputs/default") == undisturbed(run, *SMALL)
 
 
 def test_a_sweep_goes_on_after_a_failure(run: Command, tmp_path: Path) -> None:
@@ -200,8 +200,7 @@ def test_a_disk_that_is_full_for_one_write(run: Command, tmp_path: Path, write: 
     assert (ended.code, "No space left on device" in said) in {(1, True), (0, False)}
     assert (ended.code == 0) == (count < write)
     assert run(*ALONE).code == 0
-    assert run(*ALONE, "study=whole").code == 0
-    assert outcome(tmp_path / "outputs/default") == outcome(tmp_path / "outputs/whole")
+    assert outcome(tmp_path / "outputs/default") == undisturbed(run, *ALONE)
 
 
 @pytest.mark.parametrize("write", [1, 3, 6])
@@ -223,8 +222,7 @@ def test_a_disk_that_is_full_for_tensorboard(run: Command, tmp_path: Path, write
     assert ended.code == 0
     [warned] = [line for line in ended.output.splitlines() if line.startswith("warning: digits-")]
     assert "tensorboard failed: No space left on device; it is told no more" in warned
-    assert run(*ALONE, "study=whole").code == 0
-    found, whole = (outcome(tmp_path / "outputs" / name) for name in ("default", "whole"))
+    found, whole = outcome(tmp_path / "outputs/default"), undisturbed(run, *ALONE)
     for cell in (*found.values(), *whole.values()):
         del cell["tensorboard"]
     assert found == whole

@@ -1,7 +1,7 @@
 """Signals and kills: the same command goes on, and ends with the numbers of an undisturbed run."""
 
-import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -26,8 +26,11 @@ from tests.support.commands import (
     cells,
     command,
     counted_steps,
+    latest,
     outcome,
     script,
+    undisturbed,
+    wait_for,
 )
 
 # Everything that has a random state or a history: dropout, augmentation, momentum, mixing.
@@ -44,9 +47,18 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Command
 
 
 @pytest.fixture
-def equal(tmp_path: Path) -> Callable[[], bool]:
-    """Whether the default study became what the study `whole` is."""
-    return lambda: outcome(tmp_path / "outputs/default") == outcome(tmp_path / "outputs/whole")
+def equal(tmp_path: Path, run: Command) -> Callable[..., bool]:
+    """Whether the default study became what a command's study is that nothing disturbs."""
+    study = tmp_path / "outputs/default"
+    return lambda *arguments: outcome(study) == undisturbed(run, *arguments)
+
+
+class Killed(BaseException):
+    """SIGKILL, as far as this process goes on without cleaning up."""
+
+
+def be_killed() -> None:
+    raise Killed
 
 
 def interrupting(number: int) -> Callable[[], None]:
@@ -164,9 +176,8 @@ def test_a_checkpoint_of_a_former_version_tells_of_no_environment(
 
 
 def test_stopped_after_every_step_the_numbers_are_the_same(
-    run: Command, equal: Callable[[], bool]
+    run: Command, equal: Callable[..., bool]
 ) -> None:
-    assert run(*RICH, "study=whole", "checkpoint_seconds=1000").code == 0
     for _ in range(8):
         with pytest.MonkeyPatch.context() as patch:
             at_step(patch, 1, interrupting(signal.SIGTERM))
@@ -175,14 +186,13 @@ def test_stopped_after_every_step_the_numbers_are_the_same(
         trained = counted_steps(patch)
         assert run(*RICH).code == 0
     assert trained == []
-    assert equal()
+    assert equal(*RICH)
 
 
 @pytest.mark.parametrize("call", [1, 2])
 def test_a_signal_while_the_curve_is_measured_ends_it_at_once(
-    run: Command, equal: Callable[[], bool], call: int
+    run: Command, equal: Callable[..., bool], call: int
 ) -> None:
-    assert run(*RICH, "study=whole").code == 0
     with pytest.MonkeyPatch.context() as patch:
         act = interrupting(signal.SIGTERM)
         patch.setattr(evaluation, "accuracy", failing_once(evaluation, "accuracy", call, act))
@@ -191,13 +201,12 @@ def test_a_signal_while_the_curve_is_measured_ends_it_at_once(
         trained = counted_steps(patch)
         assert run(*RICH).code == 0
     assert len(trained) == 8 - 4 * call
-    assert equal()
+    assert equal(*RICH)
 
 
 def test_a_signal_in_the_full_evaluation_loses_no_training(
-    run: Command, tmp_path: Path, equal: Callable[[], bool]
+    run: Command, equal: Callable[..., bool]
 ) -> None:
-    assert run(*RICH, "study=whole").code == 0
     for call in (1, 5):
         with pytest.MonkeyPatch.context() as patch:
             act = interrupting(signal.SIGTERM)
@@ -209,39 +218,52 @@ def test_a_signal_in_the_full_evaluation_loses_no_training(
         trained = counted_steps(patch)
         assert run(*RICH).code == 0
     assert trained == []
-    assert equal()
+    assert equal(*RICH)
 
 
 def test_not_even_a_kill_in_the_full_evaluation_loses_the_training(
-    run: Command, tmp_path: Path, equal: Callable[[], bool]
+    run: Command, equal: Callable[..., bool]
 ) -> None:
-    class Killed(BaseException):
-        pass
-
-    def kill() -> None:
-        raise Killed
-
-    assert run(*RICH, "study=whole").code == 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shifted, "deform", failing_once(shifted, "deform", 1, kill))
+        patch.setattr(shifted, "deform", failing_once(shifted, "deform", 1, be_killed))
         with pytest.raises(Killed):
             run(*RICH, "checkpoint_seconds=1000")
     with pytest.MonkeyPatch.context() as patch:
         trained = counted_steps(patch)
         assert run(*RICH).code == 0
     assert trained == []
-    assert equal()
+    assert equal(*RICH)
 
 
-@pytest.mark.parametrize("moment", range(1, 30, 4))
+WRITES = [
+    *("study.json", "config.yaml", "metrics.jsonl", *["checkpoint.new.pt"] * 8),
+    *("predictions.safetensors", "model.safetensors", "metrics.jsonl", "result.json"),
+    *("summary.csv", "cells.csv"),
+]
+"""What an undisturbed command writes: 17 files, one at a time."""
+
+
+def test_the_moments_of_a_kill_are_all_the_writes_there_are(
+    run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = atomic.write_bytes
+    written = []
+
+    def write(path: Path, content: bytes) -> None:
+        written.append(path.name)
+        inner(path, content)
+
+    monkeypatch.setattr(atomic, "write_bytes", write)
+    assert run(*ALONE).code == 0
+    assert written == WRITES
+
+
+# Of the eight checkpoints, which stand at 4 to 11, some.
+@pytest.mark.parametrize("moment", [1, 2, 3, 4, 8, *range(12, len(WRITES) + 1)])
 def test_a_kill_between_any_two_writes_loses_nothing(
-    run: Command, equal: Callable[[], bool], moment: int
+    run: Command, tmp_path: Path, equal: Callable[..., bool], moment: int
 ) -> None:
     """SIGKILL's effect at a chosen write: nothing after it happens, not even cleaning up."""
-
-    class Killed(BaseException):
-        pass
-
     writes = 0
     inner = atomic.write_bytes
 
@@ -252,15 +274,15 @@ def test_a_kill_between_any_two_writes_loses_nothing(
             inner(path, content)
         elif writes == moment:
             path.with_name(f".{path.name}.x.tmp").write_bytes(content[: len(content) // 2])
-            raise Killed
+            be_killed()
 
-    assert run(*ALONE, "study=whole").code == 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(atomic, "write_bytes", write)
-        with contextlib.suppress(Killed):
+        with pytest.raises(Killed):
             run(*ALONE)
     assert run(*ALONE).code == 0
-    assert equal()
+    assert equal(*ALONE)
+    assert {path.name for path in tmp_path.glob("outputs/default/*.csv")} == {*WRITES[-2:]}
 
 
 def test_metrics_and_tensorboard_hold_each_epoch_once(run: Command, tmp_path: Path) -> None:
@@ -413,28 +435,41 @@ def test_checkpoints_are_written_at_a_bounded_rate(
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments(
+def test_a_killed_command_ends_with_the_numbers_of_an_undisturbed_one(
     run: Command, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    """The short version of scripts/kill.py; what is not disturbed runs in this process."""
+    """The short version of scripts/kill.py: what is not killed runs in this process, and the moment is
+    no random one but when a network is trained that has a checkpoint, where the command stands still."""
     kill = script("kill")
     start = kill.start
     begun = {"undisturbed"}
 
     def start_or_run(folder: Path, study: str, *more: str) -> Any:
+        arguments = latest([*more, "checkpoint_seconds=0"])
         if study not in begun:
             begun.add(study)
-            return start(folder, study, *more)
+            return start(folder, study, *arguments)
         monkeypatch.chdir(folder)
-        ended = run(*kill.STUDY, f"study={study}", *more)
+        ended = run(*kill.STUDY, f"study={study}", *arguments)
         said = ended.output + ended.errors
         return SimpleNamespace(communicate=lambda: (said, ""), returncode=ended.code)
 
+    def stand_still(process: subprocess.Popen[str], study: Path, *_: Any) -> None:
+        def stands() -> bool:
+            if process.poll() is None and any(kill.trainers(study).values()):
+                process.send_signal(signal.SIGSTOP)
+                os.waitpid(process.pid, os.WUNTRACED)
+                if any(kill.trainers(study).values()):
+                    return True
+                process.send_signal(signal.SIGCONT)  # the network was done just then
+            return process.poll() is not None
+
+        wait_for(stands)
+
     monkeypatch.setattr(kill, "start", start_or_run)
-    monkeypatch.setattr(kill, "MOMENT", 0.2)
-    monkeypatch.setattr(kill, "STUDY", [*kill.STUDY, "baseline=false"])
-    # With this seed the kill comes a moment after there is a checkpoint.
-    options = ["--kills=1", "--workers=1", "--seed=9", "--epochs=60"]
+    monkeypatch.setattr(kill, "wait_for_moment", stand_still)
+    monkeypatch.setattr(kill, "STUDY", latest([*kill.STUDY, "baseline=false", "repeats=1"]))
+    options = ["--kills=1", "--workers=1", "--epochs=20"]
     monkeypatch.setattr(sys, "argv", ["kill.py", *options])
     assert kill.main() == 0
     said = capsys.readouterr().out

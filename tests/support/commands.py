@@ -2,11 +2,13 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -174,6 +176,20 @@ def outcome(study: Path) -> dict[str, Any]:
     """What must be equal however a study came about; see scripts/kill.py."""
     found: dict[str, Any] = script("kill").outcome(study)
     return found
+
+
+_undisturbed: dict[tuple[str, ...], dict[str, Any]] = {}
+
+
+def undisturbed(run: Command, *arguments: str) -> dict[str, Any]:
+    """The outcome of a study of `arguments` that nothing disturbs; trained once for all tests of a
+    process."""
+    if arguments not in _undisturbed:
+        assert run(*arguments, "study=undisturbed").code == 0
+        study = Path("outputs/undisturbed")
+        _undisturbed[arguments] = outcome(study)
+        shutil.rmtree(study)
+    return deepcopy(_undisturbed[arguments])
 
 
 def cells(folder: Path, study: str = "default") -> list[Path]:
