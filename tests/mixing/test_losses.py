@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import hiddenmix
+from hiddenmix import mixing
 
 BATCH, CLASSES = 7, 4
 DENSE_LABELS = torch.arange(BATCH * 6).reshape(BATCH, 2, 3) % CLASSES
@@ -161,6 +162,24 @@ def test_labels_may_be_probabilities(lam: str) -> None:
     expected = literal(none(F.cross_entropy, **options), logits, labels, draw).mean()
     ours = hiddenmix.mixed_cross_entropy(logits, labels, draw, **options)
     torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("lam", ["batch", "sample"])
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.2}], ids=str)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_logits_of_half_precision_lose_nothing_more(
+    dtype: torch.dtype, options: dict[str, Any], lam: str
+) -> None:
+    """Those of autocast: the softmax of their exact values, where their own has two digits."""
+    logits, labels = random(BATCH, CLASSES).to(dtype), torch.arange(BATCH) % CLASSES
+    draw = drawn(lam)
+    whole = none(F.cross_entropy, **options)
+    expected = float(literal(whole, logits.double(), labels, draw).mean())
+    ours = hiddenmix.mixed_cross_entropy(logits, labels, draw, **options)
+    assert float(ours) == pytest.approx(expected, rel=1e-6)
+    if not options:
+        ours = mixing.branch_cross_entropy(logits, labels[draw.index], draw.weights)
+        assert float(ours) == pytest.approx(expected, rel=1e-6)
 
 
 def test_other_options_are_refused() -> None:

@@ -1,7 +1,8 @@
 """The mathematics of mixing, against sample-by-sample recomputations and literal K-branch networks."""
 
 import copy
-from collections.abc import Callable
+import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -260,11 +261,16 @@ def test_wrong_batch_size_is_refused() -> None:
         network(batch(5)[0])
 
 
-@pytest.mark.parametrize("arguments", [{"mode": "pair"}, {"lam": "epoch"}, {"alpha": 0.0}])
-def test_wrong_draw_is_refused(arguments: dict[str, object]) -> None:
-    draw: Callable[..., mixing.Draw] = mixing.draw
-    with pytest.raises(ValueError, match=r"mode=|lam=|alpha"):
-        draw(np.random.default_rng(0), 4, **arguments)
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"lam": "epoch"}, r"lam=epoch, operation=mixup; expected batch or sample"),
+        *(({"alpha": a}, f"alpha={a}; expected a finite") for a in (0.0, -1.0, math.inf, math.nan)),
+    ],
+)
+def test_wrong_draw_is_refused(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=f"hiddenmix: {words}"):
+        mixing.draw(np.random.default_rng(0), 4, **arguments)
 
 
 @pytest.mark.parametrize("layer", ["bn1", "layer1.0.bn2", "layer2.0.conv1"])

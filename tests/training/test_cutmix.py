@@ -104,9 +104,13 @@ def test_cutmix_sees_the_weights_partners_and_layers_of_mixup(lam: str, layer: A
     assert part.centres is not None
     column = slice(16, 32) if lam == "sample" else slice(1, 2)
     assert torch.equal(part.centres, ours.centres[..., column])
-    maps = torch.zeros(16, 1, 8, 8)
-    axes = mixing.position_axes(maps)
-    assert mixing.cut_branches([maps] * 3, part.weights, part.centres, axes)  # type: ignore[arg-type]
+    assert part.weights is not None
+    maps = [torch.full((16, 1, 8, 8), float(branch)) for branch in range(3)]
+    axes = mixing.position_axes(maps[0])
+    found, areas = mixing.cut_branches(maps, part.weights, part.centres, axes)
+    expected, shares = by_hand(maps, part.weights, part.centres)
+    assert torch.equal(found, expected)
+    torch.testing.assert_close(areas.expand(3, 16), shares)
 
 
 @pytest.mark.parametrize("partners", ["permutation", "independent"])

@@ -1,22 +1,27 @@
 """Training: an independent mixup loop, streams, resuming, batches, and the golden losses."""
 
+import copy
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hiddenmix import mixing
 from hiddenmix.config.schema import AdamConfig, CnnConfig, Config, DatasetConfig, SgdConfig
+from hiddenmix.data import AugmentationDraws
 from hiddenmix.networks.building import build
 from hiddenmix.randomness import default_generators
+from hiddenmix.training import loop
 from hiddenmix.training.epoch_draws import batch_bounds, draw_epoch
 from hiddenmix.training.loop import NonFiniteLossError
+from hiddenmix.training.schedules import learning_rates
 from tests.support.small_training import (
     CPU,
     assert_same,
@@ -41,10 +46,26 @@ def losses(config: Config) -> list[float]:
     return steps
 
 
+def cropped_by_hand(images: Tensor, draws: AugmentationDraws | None) -> Tensor:
+    """`flip_crop` of uint8 [B, C, H, W], one image after the other: cut out of a frame of four black
+    pixels, then mirrored."""
+    if draws is None:
+        return images
+    height, width = images.shape[2:]
+    found = []
+    for image, flip, top, left in zip(
+        F.pad(images, (4, 4, 4, 4)), draws.flip, draws.top, draws.left, strict=True
+    ):
+        cut = image[:, top : top + height, left : left + width]
+        found.append(cut.flip(2) if flip else cut)
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("augment", ["none", "flip_crop"])
 @pytest.mark.parametrize("lam", ["batch", "sample"])
-def test_image_mixup_equals_an_independent_loop(lam: str) -> None:
+def test_image_mixup_equals_an_independent_loop(lam: str, augment: str) -> None:
     """The reference mixup code's loop (Zhang et al. 2018), written out, with the same draws."""
-    config = small(layer="input", lam=lam)
+    config = small(layer="input", lam=lam, dataset=DatasetConfig(augment=augment))
     trained = training(config, 48)
     with default_generators(config.seed, "init"):
         network = build(config.model, (1, 8, 8), 3)
@@ -59,7 +80,8 @@ def test_image_mixup_equals_an_independent_loop(lam: str) -> None:
         assert draws.partners is not None
         for step, (start, stop) in enumerate(((0, 16), (16, 32), (32, 48))):
             chosen = draws.order[0, start:stop]
-            x = (images[chosen].float() / 255 - 0.5) / 0.3
+            crops = draws.augmentation[0] and draws.augmentation[0][start:stop]
+            x = (cropped_by_hand(images[chosen], crops).float() / 255 - 0.5) / 0.3
             y = labels[chosen]
             column = slice(start, stop) if lam == "sample" else slice(step, step + 1)
             lam_ = draws.weights[0, column].reshape(-1, 1, 1, 1)
@@ -78,11 +100,15 @@ def test_image_mixup_equals_an_independent_loop(lam: str) -> None:
         torch.testing.assert_close(value, network.state_dict()[name], atol=2e-4, rtol=2e-3)
 
 
+@pytest.mark.parametrize("augment", ["none", "flip_crop"])
 @pytest.mark.parametrize("layer", ["input", "conv2"])
 @pytest.mark.parametrize("mode", ["siamese", "triplet", "5"])
-def test_independent_partners_are_a_literal_network(layer: str, mode: str) -> None:
+def test_independent_partners_are_a_literal_network(layer: str, mode: str, augment: str) -> None:
     """One step with K minibatches: the loss and the new weights of a K-branch network."""
-    config = small(layer=layer, mode=mode, partners="independent", epochs=1, batch_size=50)
+    data = DatasetConfig(augment=augment)
+    config = small(
+        layer=layer, mode=mode, partners="independent", dataset=data, epochs=1, batch_size=50
+    )
     trained = training(config)
     with default_generators(config.seed, "init"):
         network = build(config.model, (1, 8, 8), 3)
@@ -94,7 +120,10 @@ def test_independent_partners_are_a_literal_network(layer: str, mode: str) -> No
     assert draws.weights is not None
     assert draws.partners is None
     images, labels = images_and_labels()
-    maps = [below((images[row].float() / 255 - 0.5) / 0.3) for row in draws.order]
+    maps = [
+        below((cropped_by_hand(images[row], crops).float() / 255 - 0.5) / 0.3)
+        for row, crops in zip(draws.order, draws.augmentation, strict=True)
+    ]
     logits = above(sum(w * h for w, h in zip(draws.weights[:, 0], maps, strict=True)))
     parts = [
         w * F.cross_entropy(logits, labels[row])
@@ -206,6 +235,55 @@ def test_resume_at_any_step_is_undisturbed(changes: dict[str, Any], stop: int) -
     assert [(e.number, e.loss) for e in seen] == [(e.number, e.loss) for e in history]
 
 
+def test_an_epoch_reports_what_its_steps_came_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of batches of 16, 16, 16 and 2 images, with a learning rate for each, which take a second each."""
+    seconds = iter(range(1000))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    config = small(optimizer=SgdConfig(lr=0.1, schedule="one_cycle"))
+    trained = training(config)
+    sizes: list[int] = []
+    trained.network.register_forward_pre_hook(lambda _, images: sizes.append(len(images[0])))
+    rates: list[float] = []
+    stopped: dict[str, Any] = {}
+    for state in trained.run():
+        rates.append(trained._optimizer.param_groups[0]["lr"])
+        if len(rates) == 6:
+            stopped = copy.deepcopy(trained.state())
+        if state is None:
+            continue
+        assert sizes[-4:] == [16, 16, 16, 2]
+        steps = trained._losses.tolist()
+        assert len(set(steps)) == 4
+        total = sum(loss * size for loss, size in zip(steps, sizes[-4:], strict=True))
+        assert state.loss == pytest.approx(total / 50, rel=1e-12)
+        assert state.learning_rate == rates[-1]
+        assert (state.seconds, state.images_per_second) == (4, 50 / 4)
+    assert rates == learning_rates(config.optimizer, 8).tolist()
+    # A resumed epoch took the time of both parts.
+    resumed = training(config)
+    resumed.load_state(stopped)
+    [last] = epochs(resumed.run())
+    assert (last.number, last.seconds, last.learning_rate) == (2, 4, rates[-1])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"layer": "none"}, {"layer": "conv1"}, {"partners": "independent"}], ids=str
+)
+def test_bf16_trains_in_bfloat16_and_comes_near(changes: dict[str, Any]) -> None:
+    reduced, whole = (
+        training(small(precision=precision, **changes), 48) for precision in ("bf16", "float32")
+    )
+    types: set[torch.dtype] = set()
+    for name in ("conv1.conv", "classifier.linear"):
+        layer = reduced.network.get_submodule(name)
+        layer.register_forward_hook(lambda _, images, maps: types.add(maps.dtype))
+    found, expected = ([epoch.loss for epoch in epochs(run.run())] for run in (reduced, whole))
+    assert types == {torch.bfloat16}
+    assert {weight.dtype for weight in reduced.network.parameters()} == {torch.float32}
+    assert found == pytest.approx(expected, rel=0.1)
+    assert found != expected
+
+
 @pytest.mark.parametrize("count", [2, 31, 32, 33, 47, 48])
 @pytest.mark.parametrize("layer", ["none", "conv1"])
 def test_a_last_batch_of_any_size_trains(count: int, layer: str) -> None:
@@ -251,10 +329,28 @@ def test_hooks_are_gone_after_training_and_after_leaving_it() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", ["none", "conv1"])
-def test_compiled_training_follows_the_eager_one(layer: str) -> None:
+def test_compiled_training_follows_the_eager_one(
+    layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """torch.compile fuses and reorders float32 operations: equal to rounding, which steps amplify."""
+    compile_network = torch.compile
+    passes = []
+
+    def counted(network: nn.Module) -> Callable[[Tensor], Tensor]:
+        compiled = compile_network(network)
+
+        def run(images: Tensor) -> Tensor:
+            passes.append(len(images))
+            logits: Tensor = compiled(images)
+            return logits
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", counted)
     eager = losses(small(layer=layer, mode="triplet"))
+    assert passes == []
     compiled = losses(small(layer=layer, mode="triplet", compile=True))
+    assert passes == [16] * 6
     assert compiled == pytest.approx(eager, rel=1e-3)
 
 
@@ -267,6 +363,8 @@ def golden_losses() -> dict[str, list[float]]:
         "conv2-siamese-sample": {"layer": "conv2", "lam": "sample", "alpha": 0.2},
         "manifold-adam": {"layer": ["input", "conv1", "conv2"], "optimizer": AdamConfig()},
         "independent": {"layer": "conv1", "partners": "independent", "originals": 1.0},
+        "input-augmented": {"layer": "input", "dataset": DatasetConfig(augment="flip_crop")},
+        "conv1-cutmix-sample": {"layer": "conv1", "operation": "cutmix", "lam": "sample"},
     }
     return {name: losses(small(**changes)) for name, changes in settings.items()}
 
@@ -284,4 +382,4 @@ def test_draw_epoch_draws_nothing_for_plain_training() -> None:
     draws = draw_epoch(small(layer="none"), 0, 50, CPU)
     assert draws.weights is None
     assert draws.partners is None
-    assert mixing.BRANCHES == {"siamese": 2, "triplet": 3}
+    assert draws.centres is None
