@@ -61,7 +61,7 @@ def test_python_lists_the_same_layers(listed: Any) -> None:
             ],
         ),
         pytest.param(
-            "efficientnet_b7",
+            "efficientnet_b3",
             [*(f"features.{n}" for n in range(8)), "features"],
             marks=pytest.mark.slow,
         ),

@@ -17,7 +17,10 @@ from tests.docs.pages import ROOT, blocks, commands
 from tests.support.commands import Command, cells, command
 from tests.support.image_folders import make_folder, pixels
 
-TINY = ("epochs=1", "repeats=1", "batch_size=4", "model.channels=[4,4,4]", "model.width=8")
+TINY = (
+    *("epochs=1", "repeats=1", "batch_size=4", "model.channels=[4,4,4]", "model.width=8"),
+    "workers=1",
+)
 
 
 @pytest.fixture
@@ -90,7 +93,7 @@ def test_the_page_leads_from_a_folder_to_new_images(
     page = ROOT / "docs/data.md"
     root = make_folder(tmp_path / "my_photos", images=4)
     [train, *_] = [each[3:] for each in commands(page) if each[2] == "hiddenmix.train"]
-    ended = run(*train, *TINY, "dataset.resize=16", "workers=1")
+    ended = run(*train, *TINY, "dataset.resize=16")
     assert ended.code == 0, ended.errors
     (text,) = [each.text for each in blocks(page) if "# classify.py" in each.text]
     files = sorted(map(str, root.glob("test/*/*.png")))

@@ -218,7 +218,7 @@ def test_evaluation_leaves_everything_as_it_was(evaluator: Callable[..., object]
 @pytest.mark.parametrize("evaluator", ALL)
 def test_the_mode_comes_back_after_an_error(evaluator: Callable[..., object]) -> None:
     network, (images, labels) = _network(), _tests()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         evaluator(network.append(nn.Linear(3, 3)), images, labels, MEAN, STD)
     assert all(module.training for module in network.modules())
 

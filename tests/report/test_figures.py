@@ -183,23 +183,27 @@ def _strange(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "result",
     [
-        _strange(title="100 $ and $x^{ & <b> 数字"),
-        _strange(title="長い名前 " * 40),
-        _strange(layer="features.0.very_long_name_of_a_layer.block.12.activation"),
-        _strange(shift={}, adversarial={}),
-        _strange(shift={"rotation_20": {"accuracy": 0.5}, "odd": {"accuracy": 0.5}}),
-        _strange(shift={"new_kind_3": {"accuracy": 0.5}, "x_nan": {"accuracy": 0.5}}),
-        _strange(mode="四 $x^{ ../quartet"),
-        _strange(alpha=1e-5),
         _strange(
-            outside={"a:fog_1": {"accuracy": 0.5}, "b": {"accuracy": 0}, "c:": {"accuracy": 1}}
+            title="100 $ and $x^{ & <b> 数字",
+            layer="features.0.very_long_name_of_a_layer.block.12.activation",
+            mode="四 $x^{ ../quartet",
+            alpha=1e-5,
         ),
-        _strange(calibration={"confidence": [None], "accuracy": [None], "count": [0]}),
+        _strange(
+            title="長い名前 " * 40,
+            shift={"rotation_20": {"accuracy": 0.5}, "odd": {"accuracy": 0.5}},
+        ),
+        _strange(
+            shift={"new_kind_3": {"accuracy": 0.5}, "x_nan": {"accuracy": 0.5}},
+            outside={"a:fog_1": {"accuracy": 0.5}, "b": {"accuracy": 0}, "c:": {"accuracy": 1}},
+        ),
+        _strange(
+            shift={},
+            adversarial={},
+            calibration={"confidence": [None], "accuracy": [None], "count": [0]},
+        ),
     ],
-    ids=[
-        *("title", "long-title", "name", "no-shift", "one-shift", "new-shift", "new-mode", "alpha"),
-        *("outside", "empty-bins"),
-    ],
+    ids=["names", "long-title-and-one-shift", "new-shift-and-outside", "nothing-measured"],
 )
 def test_single_strange_cells_are_drawn(tmp_path: Path, result: dict[str, Any]) -> None:
     write_cell(tmp_path, result)

@@ -152,9 +152,13 @@ def test_a_study_without_predictions_has_no_verdict_but_its_seeds(tmp_path: Path
     assert question.gain.p_seeds is not None
 
 
-@pytest.mark.parametrize("layers", [("none",), ("none", "input"), ("none", "conv1")])
-def test_nothing_to_compare(tmp_path: Path, layers: tuple[str, ...]) -> None:
-    for question in found(make_study(tmp_path, layers=layers)).questions:
+@pytest.mark.parametrize(
+    ("layers", "asked"), [(("none",), 0), (("none", "input"), 1), (("none", "conv1"), 1)]
+)
+def test_nothing_to_compare(tmp_path: Path, layers: tuple[str, ...], asked: int) -> None:
+    questions = found(make_study(tmp_path, layers=layers)).questions
+    assert len(questions) == asked
+    for question in questions:
         assert question.word == "undecided"
         assert "nothing can be compared" in spoken(question, 0.005)
 

@@ -35,7 +35,7 @@ def crossing(tails: list[float], information: list[float], sides: int = 2) -> fl
     pairs = itertools.product(information, repeat=2)
     correlation = [math.sqrt(min(a, b) / max(a, b)) for a, b in pairs]
     matrix = np.reshape(correlation, (len(tails), len(tails)))
-    normal = stats.multivariate_normal(cov=matrix, maxpts=1_000_000, abseps=1e-6)
+    normal = stats.multivariate_normal(cov=matrix, maxpts=1_000_000, abseps=5e-6)
     lower = -bounds if sides == 2 else np.full(len(bounds), -np.inf)
     return 1 - float(normal.cdf(bounds, lower_limit=lower))
 

@@ -244,9 +244,16 @@ def test_a_folder_that_cannot_be_written_is_refused_before_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Permission bits do not stop root, so the system's answer is played."""
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    asked: list[tuple[Path, int]] = []
+
+    def refuse(path: Path, mode: int) -> bool:
+        asked.append((path, mode))
+        return False
+
+    monkeypatch.setattr(os, "access", refuse)
     with pytest.raises(UserError, match="cannot be written"):
         check_study(tmp_path / "outputs" / "study")
+    assert asked == [(tmp_path, os.W_OK | os.X_OK)]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,10 +2,12 @@
 
 import io
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from hiddenmix.terminal import Display, interactive, make_console
+from hiddenmix.terminal import display as display_module
 
 
 class Terminal(io.StringIO):
@@ -53,6 +55,41 @@ def test_no_bars_move_in_a_file_that_is_to_have_colours(monkeypatch: pytest.Monk
         display.epoch("a network", 1, 3, 0.5, 1000)
         display.end("a network", "done", trained=True)
     assert pipe.getvalue() == "[1/1] a network: done\n"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_rest_is_estimated_once_each_worker_has_trained_one(
+    monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """The first of eight networks takes long as torch starts, the second is there, the others take
+    10 s each."""
+    pipe = stdout(monkeypatch, io.StringIO())
+    now = 0.0
+    monkeypatch.setattr(display_module, "time", SimpleNamespace(monotonic=lambda: now))
+    display = Display(make_console(), 8, workers)
+    for number, seconds in enumerate((1000, 0, *[10] * 6), start=1):
+        now += seconds
+        display.end(f"network {number}", "done", trained=seconds > 0)
+    lines = pipe.getvalue().splitlines()
+    [place] = [number for number, line in enumerate(lines) if line.startswith("about ")]
+    assert lines[place - 1] == f"[{workers + 2}/8] network {workers + 2}: done"
+    said = {
+        1: "about 50.0 s for the 5 networks to come",
+        2: "about 40.0 s for the 4 networks to come",
+    }
+    assert lines[place] == said[workers]
+
+
+def test_after_the_last_network_none_is_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = stdout(monkeypatch, io.StringIO())
+    monkeypatch.setattr(display_module, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    for networks in (2, 3):
+        display = Display(make_console(), networks, what="trial")
+        for _ in range(networks):
+            display.end("a trial", "done", trained=True)
+    assert [line for line in pipe.getvalue().splitlines() if line.startswith("about")] == [
+        "about 0.0 s for the trial to come"
+    ]
 
 
 def test_bars_show_a_name_with_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
