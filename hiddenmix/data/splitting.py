@@ -26,6 +26,12 @@ def split_sizes(config: DatasetConfig, available: int, classes: int) -> tuple[in
             size,
             f"null, or from {classes:,} (one a class) to {left:,} (all but the held-out ones)",
         )
+    if config.resample and size == left:
+        raise ConfigError(
+            "dataset.train_size",
+            size,
+            f"below {left:,} with dataset.resample=true: a subset of all images is the same for each seed",
+        )
     return held, size
 
 
