@@ -313,9 +313,8 @@ def _corruptions(
 
 def _class_numbers(what: str, labels: NDArray[Any], classes: Sequence[str]) -> NDArray[np.int64]:
     """Labels as class numbers; where classes are called by other numbers, labels are these names."""
-    if all(name.isdecimal() for name in classes) and list(classes) != [
-        *map(str, range(len(classes)))
-    ]:
+    numbers = all(name.removeprefix("-").isdecimal() for name in classes)
+    if numbers and list(classes) != [*map(str, range(len(classes)))]:
         places = {name: index for index, name in enumerate(classes)}
         found = [places.get(str(label), -1) for label in labels.tolist()]
         if min(found) >= 0:

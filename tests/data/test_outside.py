@@ -357,6 +357,21 @@ def test_npz_is_read_once_and_not_when_it_is_opened(tmp_path: Path) -> None:
     assert found.images("") is found.images("")
 
 
+@pytest.mark.parametrize("classes", [["-1", "0"], ["-1", "0", "1"], ["-10", "7"]])
+def test_classes_called_by_negative_numbers_are_named_by_them(
+    tmp_path: Path, classes: list[str]
+) -> None:
+    places = np.array([1, 0, len(classes) - 1, 0])
+    labels = np.array([int(classes[place]) for place in places])
+    path = tmp_path / "set.npz"
+    np.savez(path, x_test=noise(0, 4, 10, 9, 3), y_test=labels)
+    (found,) = open_outside({"cam": str(path)}, classes, SHAPE, None)
+    assert found.images("").labels.tolist() == places.tolist()
+    np.savez(path, x_test=noise(0, 4, 10, 9, 3), y_test=labels - 50)
+    with pytest.raises(UserError, match=r"y_test has labels that are no classes of the data set"):
+        open_outside({"cam": str(path)}, classes, SHAPE, None)
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "says"),
     [
