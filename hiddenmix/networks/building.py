@@ -10,7 +10,9 @@ from hiddenmix.config import (
     PreactResNet18Config,
     TimmConfig,
     TorchvisionConfig,
+    UserError,
     allowed,
+    with_digests,
 )
 from hiddenmix.networks.cnn import Cnn
 from hiddenmix.networks.imported import imported_network
@@ -26,10 +28,15 @@ def build(config: ModelConfig, shape: tuple[int, int, int], classes: int) -> nn.
 
     Initial weights come from torch's default generator, which the caller lends to a stream, or where
     they fit from `config.weights`. Raises `ConfigError` for an unknown network and `UserError` where
-    the network does not accept images of that shape, or files are missing.
+    the network does not accept images of that shape, or files are missing or others than recorded.
     """
     network = bare(config, shape, classes)
     if config.weights is not None:
+        if config.weights_digest not in (None, with_digests(config).weights_digest):
+            raise UserError(
+                f"model.weights={config.weights}: the file has changed since\n"
+                "  put it back as it was, or train again in a new command"
+            )
         take_weights(network, config.weights)
     return network
 

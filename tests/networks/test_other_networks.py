@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hiddenmix.config.errors import ConfigError, UserError
+from hiddenmix.config.files import with_digests
 from hiddenmix.config.schema import (
     CnnConfig,
     ImportConfig,
@@ -236,6 +238,20 @@ def test_weights_at_hand_are_the_start(tmp_path: Path) -> None:
     # Of a network that is evaluated, the file may be gone.
     Path(path).unlink()
     bare(config, (3, 32, 32), 10)
+
+
+def test_weights_that_changed_are_not_taken_for_those_recorded(tmp_path: Path) -> None:
+    path = str(tmp_path / "weights.safetensors")
+    save_file(made(SMALL).state_dict(), path)
+    config = with_digests(replace(SMALL, weights=path))
+    first = made(config)
+    other = {name: value + 1 for name, value in first.state_dict().items()}
+    save_file(other, path)
+    with pytest.raises(UserError, match=r"weights\.safetensors: the file has changed since\n  put"):
+        made(config)
+    assert with_digests(config).weights_digest != config.weights_digest
+    found = made(with_digests(config)).state_dict()
+    assert torch.equal(found["classifier.linear.bias"], other["classifier.linear.bias"])
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
