@@ -143,7 +143,10 @@ def _outside(config: Config) -> ConfigError | None:
     if not isinstance(sets, dict) or not all(isinstance(path, str) for path in sets.values()):
         return ConfigError("dataset.outside", sets, allowed("dataset.outside"))
     for name in sets:
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}", name):
+        if not isinstance(name, str):  # such as 1.10, of which the text is lost
+            rule = "names that are read as texts, such as {far_1.10: my_other_photos}"
+            return ConfigError("dataset.outside", name, rule)
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}", name):
             rule = "names of at most 50 letters, digits, '.', '_', '-', the first a letter or digit"
             return ConfigError("dataset.outside", name, rule)
     return None

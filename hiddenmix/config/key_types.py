@@ -56,7 +56,11 @@ def _layer(value: Any) -> Any:
     """A layer of nn.Sequential is called by its number; a fraction may be `1.10`, whose text is lost."""
     if isinstance(value, (list, tuple)):
         return [_layer(each) for each in value]
-    return str(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
+    return str(value) if _is_whole(value) else value
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _normalised(node: Any) -> Any:
@@ -72,7 +76,11 @@ def _as(value: Any, hint: Any) -> Any:
         [inner] = get_args(hint) or [Any]
         return [_as(each, inner) for each in value]
     if isinstance(value, dict):
-        return {key: os.fspath(each) if _is_path(each) else each for key, each in value.items()}
+        # Names, as 0 is one in {0: photos}, which Hydra and YAML read as a number.
+        return {
+            str(key) if _is_whole(key) else key: os.fspath(each) if _is_path(each) else each
+            for key, each in value.items()
+        }
     kinds = get_args(hint) or (hint,)
     if _is_path(value) and str in kinds:
         return os.fspath(value)

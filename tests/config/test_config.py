@@ -136,6 +136,7 @@ def test_a_sweep_composes_its_jobs_as_hydra_would() -> None:
         ["optimizer.lr=0.3", "optimizer=adam", "optimizer.betas=[0.8,0.99]"],
         ["model.arch=resnet34", "model=torchvision", "model.small_stem=false"],
         ["evaluation=full", "dataset.outside={far: a, near: b}", "dataset.title=${study}"],
+        ["evaluation=full", "dataset.outside={0: a, 12: b}"],
         ["dataset.train_size=null", "dataset=fashion_mnist", "dataset.name=mnist"],
     ]
     register()

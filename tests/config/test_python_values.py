@@ -40,6 +40,10 @@ from hiddenmix.study.cells import cell_id
             Config(dataset=DatasetConfig(resize=(32, 32.0), root=Path("a"), outside={"b": Path("c")})),  # type: ignore[arg-type]
             Config(dataset=DatasetConfig(resize=[32, 32], root="a", outside={"b": "c"})),
         ),
+        (
+            Config(dataset=DatasetConfig(outside={0: "a", np.int64(12): Path("c"), "b": "d"})),
+            Config(dataset=DatasetConfig(outside={"0": "a", "12": "c", "b": "d"})),
+        ),
     ],
 )  # fmt: skip
 def test_a_value_from_python_makes_the_cell_of_the_command_line(
@@ -71,6 +75,10 @@ def test_what_the_command_line_makes_stays_as_it_is() -> None:
         (Config(seed=True), "seed=true is not allowed"),
         (Config(study=3), "study=3 is not allowed\n  allowed: a name"),  # type: ignore[arg-type]
         (Config(layer=1.1), "layer=1.1 is not allowed"),
+        (
+            Config(dataset=DatasetConfig(outside={1.1: "a"}), evaluation="full"),
+            "dataset.outside=1.1 is not allowed\n  allowed: names that are read as texts, such as",
+        ),
         (Config(dataset="cifar10"), "dataset=cifar10 is not allowed\n  allowed: a DatasetConfig"),  # type: ignore[arg-type]
         (Config(dataset=DatasetConfig(title=5)), "dataset.title=5 is not allowed\n  allowed: a text"),  # type: ignore[arg-type]
         (Config(model=CnnConfig(channels=5)), "model.channels=5 .*\n  allowed: a list, each a whole"),  # type: ignore[arg-type]
