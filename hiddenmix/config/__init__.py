@@ -4,7 +4,7 @@ from hiddenmix.config.allowed_values import allowed, choices, takes_list, takes_
 from hiddenmix.config.checks import check
 from hiddenmix.config.composition import config_folder, from_hydra, from_plain, register
 from hiddenmix.config.errors import ConfigError, UserError, WrongValuesError, counted, show
-from hiddenmix.config.files import at_home, source_digest, with_digests
+from hiddenmix.config.files import at_home, check_current, source_digest, with_digests
 from hiddenmix.config.key_types import all_keys, normalised
 from hiddenmix.config.meaning import check_meaning, idle_keys
 from hiddenmix.config.modes import MODES, images_of, mode_rank, mode_words
@@ -67,6 +67,7 @@ __all__ = [
     "allowed",
     "at_home",
     "check",
+    "check_current",
     "check_meaning",
     "choices",
     "compose_each",

@@ -9,7 +9,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache, lru_cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 from hiddenmix.config.errors import ConfigError, UserError, show
 from hiddenmix.config.schema import ImportConfig, ModelConfig
@@ -80,6 +82,29 @@ def source_digest(target: str) -> str:
             digests[name] = _digest(files, _own_digest) if own else _installed_digest(files)
             waiting += [each for path in files if own for each in _parsed(path.read_bytes())[1]]
     return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:16]
+
+
+_IMPORTED: dict[str, tuple[ModuleSpec, str]] = {}
+"""Of each module of this folder that was imported: its spec, which a reload replaces, and the digest of
+its code then."""
+
+
+def check_current(key: str, target: str, module: ModuleType) -> None:
+    """Raise `UserError` where the code of `module`, imported for `key`=`target`, has changed since this
+    process first asked: Python goes on with what it imported."""
+    files = _files(target.split(".", maxsplit=1)[0], installed=False)
+    spec = getattr(module, "__spec__", None)
+    if spec is None or not files or not all(map(_is_own, files)):
+        return  # a session's own code has no file; that of a package counts as it was at first
+    now = source_digest(target)
+    known, digest = _IMPORTED.get(module.__name__, (None, now))
+    if known is not spec:
+        _IMPORTED[module.__name__] = spec, now
+    elif digest != now:
+        raise UserError(
+            f"{key}={show(target)}: its code has changed since this process imported it\n"
+            "  restart Python, or put it back as it was"
+        )
 
 
 def _is_own(path: Path) -> bool:

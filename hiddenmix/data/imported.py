@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hiddenmix.config import ConfigError, DatasetConfig, UserError, counted, show
+from hiddenmix.config import ConfigError, DatasetConfig, UserError, check_current, counted, show
 from hiddenmix.data.images import Images
 from hiddenmix.data.labels import SAY_NAMES, Names, class_numbers, in_training_order
 from hiddenmix.data.samples import EXPECTED, LABEL, kind, of_one_colour, own_error, read_split
@@ -36,7 +36,7 @@ def _function(target: str) -> Callable[[], Any]:
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)  # as `python -m` has it, but an installed command does not
     try:
-        function = getattr(importlib.import_module(module), name, None)
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise own_error(target, error) from error
@@ -46,8 +46,10 @@ def _function(target: str) -> Callable[[], Any]:
         ) from error
     except Exception as error:
         raise own_error(target, error) from error
+    check_current("dataset.target", target, imported)
+    function = getattr(imported, name, None)
     if not callable(function):
-        known = [key for key, value in vars(sys.modules[module]).items() if _is_own(module, value)]
+        known = [key for key, value in vars(imported).items() if _is_own(module, value)]
         raise UserError(
             f"dataset.target={show(target)}: {show(module)} has no function {show(name)}\n"
             f"  it has: {show(known)}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from hiddenmix.config import ConfigError, ImportConfig, UserError, source_digest
+from hiddenmix.config import ConfigError, ImportConfig, UserError, check_current, source_digest
 from hiddenmix.networks.lazy_modules import initialise
 from hiddenmix.terminal import clean
 
@@ -18,7 +18,7 @@ def imported_network(config: ImportConfig, shape: tuple[int, int, int], classes:
     """What `model.target` makes, called with `model.arguments`, and where its signature has them with
     `classes` or `num_classes`, `shape`, and `in_channels` if it has no default.
 
-    Raises `UserError`, also where the code is not that of `config.source`.
+    Raises `UserError`, also where the code is not that of `config.source`, or another was imported.
     """
     if config.source not in (None, source_digest(config.target)):
         raise UserError(
@@ -27,6 +27,7 @@ def imported_network(config: ImportConfig, shape: tuple[int, int, int], classes:
         )
     module_name, _, name = config.target.rpartition(".")
     module = _told(config, f"importing {module_name}", lambda: import_module(module_name))
+    check_current("model.target", config.target, module)
     if not callable(target := getattr(module, name, None)):
         here = [key for key, value in vars(module).items() if inspect.isclass(value)]
         own = [key for key in here if getattr(module, key).__module__ == module.__name__]

@@ -130,6 +130,19 @@ def test_it_is_called_once_a_process() -> None:
     assert sys.modules["own_data_of_a_test"].calls == [1]
 
 
+def test_a_function_that_was_changed_in_this_process_is_not_taken_for_the_new_one() -> None:
+    """As in a notebook: Python goes on with the module that it imported."""
+    write("def make(): return (pixels, labels), (pixels, labels)")
+    load(CONFIG)
+    write("def make(): return (pixels[6:], labels[6:]), (pixels, labels)")
+    says = "its code has changed since this process imported it\n  restart Python"
+    assert says in refusal()
+    importlib.invalidate_caches()
+    shutil.rmtree("__pycache__", ignore_errors=True)
+    importlib.reload(sys.modules["own_data_of_a_test"])
+    assert len(load(CONFIG).train.labels) == 6
+
+
 def test_nothing_is_imported_that_was_not_named() -> None:
     write("raise SystemExit")
     load(DatasetConfig())

@@ -206,6 +206,23 @@ def test_changed_code_is_not_taken_for_what_was_trained(own: Any, tmp_path: Path
         made(config)
 
 
+def test_code_that_changed_in_this_process_is_not_taken_for_that_of_its_file(
+    own: Any, tmp_path: Path
+) -> None:
+    """As in a notebook: Python goes on with the module that it imported."""
+    config, path = own("own_net.MyNet", width=5), tmp_path / "own_net.py"
+    made(with_digests(config))
+    path.write_text(NETWORK.replace("stem", "trunk"))
+    with pytest.raises(UserError, match=r"since this process imported it\n  restart Python"):
+        made(with_digests(config))
+    path.write_text(NETWORK + "# a comment\n")
+    made(with_digests(config))
+    path.write_text(NETWORK.replace("stem", "trunk") + "reloaded = True\n")
+    importlib.invalidate_caches()
+    importlib.reload(sys.modules["own_net"])
+    assert hasattr(made(with_digests(config)), "trunk")
+
+
 def test_the_size_of_the_images_decides_the_stem() -> None:
     resnet, own = TorchvisionConfig(), TorchvisionConfig(small_stem=False)
     assert has_small_stem(resnet, (3, 64, 64))
