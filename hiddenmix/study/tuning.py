@@ -186,9 +186,10 @@ class _Search:
         return f"{text}, stopped" if state == "stopped" else text
 
     def _configuration(self, side: str, values: dict[str, str]) -> Config:
-        """Of a trial with these values; its test numbers are never asked for in full."""
+        """Of a trial with these values; its test numbers are never asked for in full, or outside."""
         [config] = self.request.compose([side_overrides(self.request, side, values)])
-        return replace(config, evaluation="clean")
+        dataset = replace(config.dataset, outside=None)
+        return replace(config, evaluation="clean", dataset=dataset)
 
     def _announce(self, display: Display, left: int) -> None:
         many, repeats = self.request.trials, self.base.repeats
@@ -285,8 +286,11 @@ class _Search:
             for each in side_overrides(self.request, side, trial.values)
             if not each.startswith(own)
         ]
+        [bare] = self.request.compose([kept])
+        # An experiment file may hold images out, too.
+        whole = ["dataset.validation=0"] if bare.dataset.validation else []
         more = [f"seed={config.seed}", f"repeats={config.repeats}", "baseline=false"]
-        return command_line([*kept, *more])
+        return command_line([*kept, *whole, *more])
 
     def _end(self, console: Console, code: int, path: Path | None = None) -> int:
         for name, text in self.failures.items():

@@ -1,10 +1,14 @@
 """What a tuning takes from an experiment file of the user's, and what it adds."""
 
+import shlex
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from hiddenmix.config import Range, UserError
+from hiddenmix.config import Range, UserError, compose_each, from_plain
+from hiddenmix.report import Trial
+from hiddenmix.study.tuning import _Search
 from hiddenmix.study.tuning_space import Request, complete
 from hiddenmix.terminal import without_config_dir
 
@@ -45,3 +49,36 @@ def test_a_key_to_which_a_file_gives_one_value_keeps_it(tmp_path: Path) -> None:
 def test_a_folder_that_is_none_is_refused() -> None:
     with pytest.raises(UserError, match="--config-dir nowhere is no folder"):
         without_config_dir(["--config-dir=nowhere"])
+
+
+def search(request: Request) -> _Search:
+    """As far as configurations need it: no data, no storage."""
+    made = object.__new__(_Search)
+    made.request, made.base = complete(request)
+    return made
+
+
+@pytest.mark.parametrize("fixed", [(), ("dataset.validation=0.3",)])
+@pytest.mark.parametrize(
+    "held", ["alpha: 0.5", "dataset:\n  validation: 0.1", "repeats: 4\nseed: 7"]
+)
+def test_the_command_of_a_choice_trains_what_was_compared(
+    tmp_path: Path, held: str, fixed: tuple[str, ...]
+) -> None:
+    found = search(asked(tmp_path, f"{held}\n", *fixed))
+    trial = Trial(0, {"alpha": "0.7"}, "complete", (0.5,))
+    for side in ("hidden", "input"):
+        [trained] = compose_each([shlex.split(found._final_command(side, trial))[3:]])
+        assert trained == found._final(side, trial)
+        assert trained.dataset.validation == 0
+
+
+def test_a_trial_asks_for_no_outside_set_and_its_stored_configuration_can_be_read(
+    tmp_path: Path,
+) -> None:
+    text = "evaluation: full\ndataset:\n  outside: {far: elsewhere}\n"
+    found = search(asked(tmp_path, text))
+    config = found._configuration("hidden", {"alpha": "0.7"})
+    assert (config.evaluation, config.dataset.outside) == ("clean", None)
+    assert from_plain(asdict(config)) == config
+    assert found.base.dataset.outside == {"far": "elsewhere"}  # of the choices
