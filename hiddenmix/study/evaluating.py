@@ -90,7 +90,7 @@ def evaluate_study(
             if distances:
                 work = partial(_measure, loaded, chosen, mixed[repr(config.model)], images)
             else:
-                work = partial(_evaluate, loaded, chosen, say, told)
+                work = partial(_evaluate, loaded, chosen, say, told, outside is not None)
             code, note = _attempt(cell, found, work)
             codes.add(code)
             if code != 2 or not told[note]:  # what is wrong with the data is so for all networks
@@ -118,7 +118,7 @@ def _attempt(cell: Cell, found: dict[str, Any], work: _Work) -> tuple[int, str]:
     """Do `work` while holding the cell; the exit code, and what is said of it."""
     with cell.locked(timeout=_PATIENCE) as mine:
         if not mine:
-            return 0, "another process holds it"
+            return 1, "not measured: another process holds it"
         try:
             # Another process may have evaluated it meanwhile.
             return 0, work(cell, cell.result() or found)
@@ -133,14 +133,18 @@ def _evaluate(
     device: torch.device,
     say: Callable[[str], None],
     told: Counter[str],
+    named: bool,
     cell: Cell,
     result: dict[str, Any],
 ) -> str:
-    """Measure one finished cell where it lacks something. Lines in `told` are not said again."""
+    """Measure one finished cell where it lacks something. Lines in `told` are not said again. `named`:
+    the outside sets are those of this command. Raises `UserError` for one of them that does not fit."""
     sets = partial(loaded.outside, cell.config)
     try:
         lacks = lacking(cell, result, True, sets)
     except UserError as error:
+        if named:
+            raise
         unknown = "whether its outside sets have changed is not known"
         return f"already evaluated; {unknown}: {clean(error)}"
     if lacks is None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from hiddenmix import evaluate
 from hiddenmix.report import write_report
+from hiddenmix.study.store import Cell
 from tests.support.commands import Command, cells, command
 from tests.support.image_folders import make_folder
 
@@ -61,6 +63,9 @@ def test_evaluate_says_it_once_and_names_what_was_replaced(
     assert evaluate.main(["outputs/default", "--outside", "far=others/test"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert said.count(REPEATED) == said.count(LACKING) == 1
+    # What is asked for is not measured, however well the former set of the name was.
+    assert evaluate.main(["outputs/default", "--outside", "far=others/tset"]) == 2
+    assert "refused: dataset.outside.far=others/tset: does not exist" in capsys.readouterr().out
     # Other images under the name, none of which were trained on.
     (tmp_path / "others/test/cat/known.png").unlink()
     assert evaluate.main(["outputs/default", "--outside", "far=others/test"]) == 0
@@ -71,9 +76,13 @@ def test_evaluate_says_it_once_and_names_what_was_replaced(
 
 
 def test_what_is_wrong_for_all_networks_is_said_once(
-    run: Command, capsys: pytest.CaptureFixture[str]
+    run: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(*BRIEF).code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Cell, "locked", lambda *_, **__: nullcontext(False))
+        assert evaluate.main(["outputs/default"]) == 1
+    assert capsys.readouterr().out.count("not measured: another process holds it") == 2
     assert evaluate.main(["outputs/default", "--outside", "far=nowhere"]) == 2
     said = capsys.readouterr().out
     assert said.count("dataset.outside.far=nowhere: does not exist") == 1
