@@ -6,7 +6,7 @@ from collections import Counter
 
 from hiddenmix.config import DatasetConfig, counted, show
 from hiddenmix.data.folder_layout import folders
-from hiddenmix.data.image_files import LARGEST, Kinds
+from hiddenmix.data.image_files import Kinds, conversions
 from hiddenmix.data.image_folder import Scan, loosely
 from hiddenmix.data.leftovers import NOT_HERE
 
@@ -27,17 +27,14 @@ def remarks(found: Scan, kinds: Kinds, config: DatasetConfig) -> list[str]:
         said.append(
             f"warning: {counted(len(lacking), 'class')} without a test image: {show(lacking)}"
         )
-    said += [*_unused(found, config), *_alike(found), *_absent(found), *_masks(found)]
-    largest = kinds[LARGEST]
-    counts = {kind: count for kind, count in kinds.items() if kind != LARGEST}
-    if counts:
-        said.append("converted: " + ", ".join(f"{n:,} {kind}" for kind, n in counts.items()))
-    if counts.get("of 16 bits") and largest * 255 // 65535 < 128:
-        said.append(
-            f"warning: the largest 16-bit value is {largest:,} of 65,535, so that "
-            f"{largest * 255 // 65535 + 1} of 256 grey levels are left; scale the images to 16 bits first"
-        )
-    return said
+    return [
+        *said,
+        *_unused(found, config),
+        *_alike(found),
+        *_absent(found),
+        *_masks(found),
+        *conversions(kinds),
+    ]
 
 
 def _unused(found: Scan, config: DatasetConfig) -> list[str]:

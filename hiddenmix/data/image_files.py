@@ -77,6 +77,21 @@ Kinds = Counter[str]
 """How many images were converted from what, by words such as "in CMYK"."""
 
 
+def conversions(kinds: Kinds) -> list[str]:
+    """What to say of what was converted, a line each."""
+    counts = {kind: count for kind, count in kinds.items() if kind != LARGEST}
+    said = (
+        [f"converted: {', '.join(f'{n:,} {kind}' for kind, n in counts.items())}"] if counts else []
+    )
+    levels = (kinds[LARGEST] * 255 + 32767) // 65535 + 1
+    if counts.get("of 16 bits") and levels <= 128:
+        said.append(
+            f"warning: the largest 16-bit value is {kinds[LARGEST]:,} of 65,535, so that {levels} of 256 "
+            "grey levels are left; scale the images to 16 bits first"
+        )
+    return said
+
+
 class UnreadableError(UserError):
     """A file that cannot be decoded: `name` and `why` are for messages about many such files."""
 
@@ -182,9 +197,15 @@ def decode_files(
     return images
 
 
-def picture_as_bytes(image: Image.Image) -> Image.Image:
-    """An image of any mode in mode L if it is grey, else in RGB, converted as those of files."""
-    return _convert(image, "L" if is_grey(image) else "RGB", Kinds())
+def picture_as_bytes(image: Image.Image, kinds: Kinds) -> Image.Image:
+    """An image of any mode in mode L if it is grey, else in RGB, converted as those of files. `kinds`
+    gets what was converted."""
+    known = {_STORED: _stored(image)} | image.info
+    image.info = dict(known)
+    try:
+        return _convert(image, "L" if is_grey(image) else "RGB", kinds)
+    finally:
+        image.info |= known  # it may be taken again
 
 
 def _convert(image: Image.Image, mode: str, kinds: Kinds) -> Image.Image:

@@ -7,14 +7,17 @@ of arrays (images, labels).
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hiddenmix.config import ConfigError, DatasetConfig, UserError, check_current, counted, show
+from hiddenmix.data.image_files import Kinds, conversions
 from hiddenmix.data.images import Images
 from hiddenmix.data.labels import SAY_NAMES, Names, class_numbers, in_training_order
 from hiddenmix.data.samples import EXPECTED, LABEL, kind, of_one_colour, own_error, read_split
@@ -22,8 +25,11 @@ from hiddenmix.data.samples import EXPECTED, LABEL, kind, of_one_colour, own_err
 _SPLITS = ("train", "test")
 
 
-def read_imported(config: DatasetConfig) -> tuple[Images, Images, list[str]]:
-    """Training set, test set and classes. Raises `UserError`."""
+_Read = tuple[Images, Images, list[str], list[str]]
+
+
+def read_imported(config: DatasetConfig) -> _Read:
+    """Training set, test set, classes, and what to say of them. Raises `UserError`."""
     target = str(config.target)
     return _made(_function(target), target)
 
@@ -62,7 +68,7 @@ def _is_own(module: str, value: object) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _made(function: Callable[[], Any], target: str) -> tuple[Images, Images, list[str]]:
+def _made(function: Callable[[], Any], target: str) -> _Read:
     """What `function` returns, called once a process."""
     try:
         made = function()
@@ -71,8 +77,10 @@ def _made(function: Callable[[], Any], target: str) -> tuple[Images, Images, lis
     what = f"dataset.target={show(target)}"
     if not isinstance(made, (tuple, list)) or len(made) != 2:
         raise UserError(f"{what} returned {kind(made)}\n  {EXPECTED}")
+    kinds = Kinds()
     train, test = (
-        read_split(f"{what}, {split}", each) for split, each in zip(_SPLITS, made, strict=True)
+        read_split(f"{what}, {split}", each, kinds)
+        for split, each in zip(_SPLITS, made, strict=True)
     )
     train_pixels, test_pixels = of_one_colour(train, test)
     if train_pixels.shape[1:] != test_pixels.shape[1:]:
@@ -82,13 +90,22 @@ def _made(function: Callable[[], Any], target: str) -> tuple[Images, Images, lis
             "  expected: images of one size and one number of channels"
         )
     names, test_names = (
-        _names(f"{what}, {split}", each) for split, each in zip(_SPLITS, made, strict=True)
+        _as_they_are(_names(f"{what}, {split}", each), each, found.labels)
+        for split, each, found in zip(_SPLITS, made, (train, test), strict=True)
     )
     labels = in_training_order(what, train.labels, test.labels, names, test_names)
     keys = ("the array of train labels", "the array of test labels")
-    numbers, test_numbers, classes = class_numbers(
-        what, train.labels, labels, _shown_names(made[0]), keys
-    )
+    shown, remarks = _shown_names(made[0]), conversions(kinds)
+    if shown and not names.sure:
+        if train.labels.dtype.kind != "U":
+            remarks.append(
+                f"{what}: classes are called by their numbers, as a target_transform, or a data set "
+                f"around another, may give others than {show(shown)} have; give names as labels"
+            )
+            shown = None
+        elif not {*train.labels.tolist()} <= {*shown}:
+            shown = None
+    numbers, test_numbers, classes = class_numbers(what, train.labels, labels, shown, keys)
     pairs = [(train_pixels, numbers), (test_pixels, test_numbers)]
     for (images, found), split in zip(pairs, _SPLITS, strict=True):
         if len(images) != len(found):
@@ -97,7 +114,7 @@ def _made(function: Callable[[], Any], target: str) -> tuple[Images, Images, lis
                 f"{counted(len(found), 'label')}\n  {EXPECTED}"
             )
     splits = [Images(torch.from_numpy(images), torch.from_numpy(found)) for images, found in pairs]
-    return splits[0], splits[1], classes
+    return splits[0], splits[1], classes, remarks
 
 
 def _shown_names(made: Any) -> list[str] | None:
@@ -126,10 +143,29 @@ def _names(what: str, made: Any) -> Names:
                 f"{what} joins data sets of different classes: {show(parts[0].listed)} and "
                 f"{show(other.listed)}\n  {SAY_NAMES}"
             )
-        return parts[0] if other is None else Names(None, sure)
-    whole = getattr(made, "dataset", None)
-    if whole is None:
+        whole = all(each.sure for each in parts)
+        return Names(parts[0].listed if other is None else None, sure and whole)
+    around = getattr(made, "dataset", None)
+    if around is None:
         return Names(None, sure)
-    inner = _names(what, whole)
+    inner = _names(what, around)
     # A data set of the user's own around another may give other numbers; a torch Subset does not.
     return Names(inner.listed, inner.sure and sure and isinstance(made, torch.utils.data.Subset))
+
+
+def _as_they_are(names: Names, made: Any, labels: NDArray[Any]) -> Names:
+    """`names`, sure where the labels are the numbers that the data set with the names has itself:
+    whatever is around it has changed none."""
+    try:
+        own = np.array_equal(_own_numbers(made), labels)
+    except Exception:  # it may lack them, and they may be anything
+        own = False
+    return replace(names, sure=names.sure or own)
+
+
+def _own_numbers(made: Any) -> NDArray[Any]:
+    """Those of the data set with the names, as torchvision's have them, in `targets`."""
+    if hasattr(made, "classes"):
+        return np.asarray(made.targets)
+    own = _own_numbers(made.dataset)
+    return own[made.indices] if isinstance(made, torch.utils.data.Subset) else own

@@ -1,6 +1,6 @@
 """Labels of both splits as class numbers: what they are called decides, not where a name stands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -64,17 +64,20 @@ def in_training_order(
     `UserError` for a name that the training set lacks, and where it is not sure what a number stands for.
     """
     texts = train.dtype.kind == "U"
+    unknown = UserError(
+        f"{what}: the classes of train are {show(names.listed)}, of test {show(test_names.listed)}, "
+        f"and it is not known which its numbers stand for\n  {SAY_NAMES}"
+    )
     if test.dtype.kind == "U" and not texts and names.listed is not None:
+        if not names.sure:
+            raise unknown
         return _places(f"{what}, test", test, names.listed)
     if test.dtype.kind not in "iu" or not test.size or test_names.listed is None:
         return test
     if not texts and names.listed in (None, test_names.listed):
         return test
     if not (test_names.sure and (texts or names.sure)):
-        raise UserError(
-            f"{what}: the classes of train are {show(names.listed)}, of test {show(test_names.listed)}, "
-            f"and it is not known which its numbers stand for\n  {SAY_NAMES}"
-        )
+        raise unknown
     _check_range(f"{what}, test", test, test_names.listed)
     called = np.array(test_names.listed)[test]
     return called if texts else _places(f"{what}, test", called, names.listed or ())
@@ -107,18 +110,53 @@ def class_numbers(
             _numbers(f"{what}: {key}", labels, names)
             for key, labels in zip(keys, found, strict=True)
         )
+        used = {number: names[number] for number in np.unique(of_train).tolist()}
+        _check_classes(what, keys, used, {n: names[n] for n in np.unique(of_test).tolist()})
         return of_train, of_test, names
     values, places = np.unique(found[0], return_inverse=True)
-    if len(values) < 2:
+    used = {value: value for value in values.tolist()}
+    _check_classes(what, keys, used, {value: value for value in np.unique(found[1]).tolist()})
+    tested = np.searchsorted(values, found[1])
+    return places.astype(np.int64), tested.astype(np.int64), [str(value) for value in values]
+
+
+def _check_classes(
+    what: str, keys: tuple[str, str], trained: Mapping[Any, Any], tested: Mapping[Any, Any]
+) -> None:
+    """Raise `UserError` for one class, and for test images of a class that has no training image.
+
+    Both give what each label that occurs is called.
+    """
+    if len(trained) < 2:
         raise UserError(f"{what}: {keys[0]} has one class\n  expected: two or more")
-    strange = sorted({*found[1].tolist()} - {*values.tolist()})
+    strange = [name for label, name in tested.items() if label not in trained]
     if strange:
         raise UserError(
             f"{what}: {keys[1]} has classes that {keys[0]} lacks: {show(strange)}\n"
-            f"  expected: {show(values.tolist())}"
+            f"  expected: {show(list(trained.values()))}"
         )
-    tested = np.searchsorted(values, found[1])
-    return places.astype(np.int64), tested.astype(np.int64), [str(value) for value in values]
+
+
+def known_numbers(what: str, labels: NDArray[Any], classes: Sequence[str]) -> NDArray[np.int64]:
+    """Labels of an outside set as numbers of the data set's `classes`; where these are called by other
+    numbers, labels are the names. Raises `UserError`."""
+    numbers = all(name.removeprefix("-").isdecimal() for name in classes)
+    if numbers and list(classes) != [*map(str, range(len(classes)))]:
+        places = {name: index for index, name in enumerate(classes)}
+        found = [places.get(str(label), -1) for label in labels.tolist()]
+        if min(found) >= 0:
+            return np.array(found, np.int64)
+        strange = sorted({*map(str, labels.tolist())} - {*classes})
+        raise UserError(
+            f"{what} has labels that are no classes of the data set: {show(strange)}\n"
+            f"  expected: {show(list(classes))}"
+        )
+    if labels.min() < 0 or labels.max() >= len(classes):
+        raise UserError(
+            f"{what} has labels from {labels.min()} to {labels.max()}\n"
+            f"  expected: the data set's class numbers, from 0 to {len(classes) - 1}"
+        )
+    return np.array(labels, np.int64)
 
 
 def _numbers(what: str, labels: NDArray[Any], names: Sequence[str]) -> NDArray[np.int64]:

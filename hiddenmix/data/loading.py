@@ -41,7 +41,7 @@ def describe(config: DatasetConfig) -> Description:
         whole = describe_arrays(config)
         shape, classes, available = whole.shape, whole.classes, whole.train_size
     elif config.name == "import":
-        train, _, names = read_imported(config)
+        train, _, names, _ = read_imported(config)
         channels, height, width = train.images.shape[1:]
         shape, classes, available = (channels, height, width), len(names), len(train.labels)
     else:
@@ -79,7 +79,8 @@ def read(config: DatasetConfig, progress: Progress | None = None) -> Whole:
         case "arrays":
             train, test, classes = read_arrays(config)
         case "import":
-            train, test, classes = read_imported(config)
+            train, test, classes, said = read_imported(config)
+            remarks = [*said]
         case _:
             train, test, classes = torchvision_set(config, progress)
             remarks = idx_remarks(config.name, train.labels.numpy(), test.labels.numpy())
@@ -91,13 +92,10 @@ def read(config: DatasetConfig, progress: Progress | None = None) -> Whole:
             f"warning: {counted(contrary, 'training image')} with an equal one of another label"
         )
     if config.leaks == "drop" and leaking.test_in_train:
-        kept = not_in_test(found)
+        kept, before = not_in_test(found), {*train.labels.tolist()}
         leaking = replace(leaking, dropped=len(found.train) - len(kept))
         train = train.take(kept)
-        lost = [
-            name for label, name in enumerate(classes) if not bool((train.labels == label).any())
-        ]
-        if lost:
+        if lost := [classes[label] for label in sorted(before - {*train.labels.tolist()})]:
             raise UserError(
                 f"dataset.leaks=drop leaves no training image of {show(lost)}: all of them stand in the "
                 "test set\n  use dataset.leaks=keep, or other test images"

@@ -26,9 +26,10 @@ from hiddenmix.data import image_cache
 from hiddenmix.data.array_files import array, npy_header, npz_damage, npz_headers
 from hiddenmix.data.decoding import unreadable_files
 from hiddenmix.data.folder_layout import folders as class_folders
-from hiddenmix.data.image_files import UnreadableError, opened, upright_size
+from hiddenmix.data.image_files import Kinds, UnreadableError, opened, upright_size
 from hiddenmix.data.image_folder import File, Scan, counterparts, files, fingerprint
 from hiddenmix.data.images import Images, check_memory
+from hiddenmix.data.labels import known_numbers
 from hiddenmix.data.resizing import Resize
 
 SEVERITIES = 5
@@ -62,6 +63,9 @@ class OutsideSet:
 
     read: _Read = field(repr=False, compare=False)
     """How a condition is read; `images` adds the set's name to its errors."""
+
+    kinds: Kinds = field(default_factory=Kinds, repr=False, compare=False)
+    """What was converted of the images, once they are read."""
 
     in_training: int = 0
     """Images that stand in the training set too, where that was looked at."""
@@ -113,6 +117,7 @@ def open_outside(
     for name, path in sets.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ConfigError("dataset.outside", name, _NAME_RULE)
+        kinds = Kinds()
         with _blaming(name, path):
             place = _place(path)
             if place.is_file() and zipfile.is_zipfile(place):
@@ -123,8 +128,8 @@ def open_outside(
             elif (place / _LABELS).exists():
                 conditions, read = _corruptions(place, classes, shape)
             else:
-                conditions, read = _class_folders(place, classes, shape, resize)
-        found.append(OutsideSet(name, path, conditions, read))
+                conditions, read = _class_folders(place, classes, shape, resize, kinds)
+        found.append(OutsideSet(name, path, conditions, read, kinds))
     return found
 
 
@@ -154,7 +159,11 @@ def _blaming(name: str, path: str) -> Iterator[None]:
 
 
 def _class_folders(
-    place: Path, classes: Sequence[str], shape: tuple[int, int, int], resize: Resize | None
+    place: Path,
+    classes: Sequence[str],
+    shape: tuple[int, int, int],
+    resize: Resize | None,
+    kinds: Kinds,
 ) -> tuple[tuple[str, ...], _Read]:
     if shape[0] not in (1, 3):
         raise UserError(
@@ -168,7 +177,7 @@ def _class_folders(
 
     @functools.cache
     def read(_: str) -> Images:
-        pixels = image_cache.load(found, resize, given=shape)
+        pixels = image_cache.load(found, resize, kinds=kinds, given=shape)
         return Images(torch.from_numpy(pixels), torch.from_numpy(found.labels))
 
     return ("",), read
@@ -257,7 +266,7 @@ def _npz(
             f"{file}: y_test is {show(label_dtype)} {list(label_size)}\n"
             f"  expected: integers [{size[0]}] or [{size[0]}, 1], a class number for each image"
         )
-    labels = _class_numbers(f"{file}: y_test", array(place, "y_test").reshape(-1), classes)
+    labels = known_numbers(f"{file}: y_test", array(place, "y_test").reshape(-1), classes)
 
     @functools.cache
     def read(_: str) -> Images:
@@ -280,7 +289,7 @@ def _corruptions(
             f"{_LABELS} is {show(dtype)} {list(size)}\n  expected: integers [5 * M], "
             "the class numbers of 5 severities one after another"
         )
-    labels = _class_numbers(_LABELS, array(place / _LABELS), classes)
+    labels = known_numbers(_LABELS, array(place / _LABELS), classes)
     files = sorted(p for p in place.iterdir() if p.suffix == ".npy" and p.name[0] != ".")
     files = [path for path in files if path.name != _LABELS]
     if not files:
@@ -309,27 +318,6 @@ def _corruptions(
 
     severities = range(1, SEVERITIES + 1)
     return tuple(f"{path.stem}_{severity}" for path in files for severity in severities), read
-
-
-def _class_numbers(what: str, labels: NDArray[Any], classes: Sequence[str]) -> NDArray[np.int64]:
-    """Labels as class numbers; where classes are called by other numbers, labels are these names."""
-    numbers = all(name.removeprefix("-").isdecimal() for name in classes)
-    if numbers and list(classes) != [*map(str, range(len(classes)))]:
-        places = {name: index for index, name in enumerate(classes)}
-        found = [places.get(str(label), -1) for label in labels.tolist()]
-        if min(found) >= 0:
-            return np.array(found, np.int64)
-        strange = sorted({*map(str, labels.tolist())} - {*classes})
-        raise UserError(
-            f"{what} has labels that are no classes of the data set: {show(strange)}\n"
-            f"  expected: {show(list(classes))}"
-        )
-    if labels.min() < 0 or labels.max() >= len(classes):
-        raise UserError(
-            f"{what} has labels from {labels.min()} to {labels.max()}\n"
-            f"  expected: the data set's class numbers, from 0 to {len(classes) - 1}"
-        )
-    return np.array(labels, np.int64)
 
 
 def _unchanged(file: str, pixels: NDArray[Any], expected: tuple[int, ...]) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from hiddenmix.config import counted, show
 from hiddenmix.data.content import digests
+from hiddenmix.data.image_files import conversions
 from hiddenmix.data.images import Images
 from hiddenmix.data.outside import OutsideSet
 
@@ -26,8 +27,8 @@ def outside_remarks(found: OutsideSet, classes: Sequence[str]) -> list[str]:
     labels = found.images(found.conditions[0]).labels
     there = {*labels.tolist()}
     lacking = [name for label, name in enumerate(classes) if label not in there]
-    about = f"warning: outside set {found.name} ({show(found.path)})"
-    said = []
+    name = f"outside set {found.name} ({show(found.path)})"
+    about, said = f"warning: {name}", []
     if found.in_training:
         verb = "stands" if found.in_training == 1 else "stand"
         said.append(
@@ -36,4 +37,7 @@ def outside_remarks(found: OutsideSet, classes: Sequence[str]) -> list[str]:
         )
     if lacking:
         said.append(f"{about} holds no image of {counted(len(lacking), 'class')}: {show(lacking)}")
+    for line in conversions(found.kinds):
+        _, warning, text = line.rpartition("warning: ")
+        said.append(f"{warning}{name}: {text}")
     return said

@@ -18,7 +18,7 @@ from PIL import Image
 
 from hiddenmix.config import UserError, counted, show
 from hiddenmix.data.arrays import as_bytes, shape_of_array
-from hiddenmix.data.image_files import picture_as_bytes
+from hiddenmix.data.image_files import Kinds, picture_as_bytes
 from hiddenmix.data.images import check_memory
 from hiddenmix.data.labels import label_array
 
@@ -41,14 +41,14 @@ class Split:
     """Whether they were PIL images, whose modes tell which are grey."""
 
 
-def read_split(what: str, made: Any) -> Split:
-    """Images and labels as `made` has them. Raises `UserError`."""
+def read_split(what: str, made: Any, kinds: Kinds) -> Split:
+    """Images and labels as `made` has them; `kinds` gets what was converted. Raises `UserError`."""
     if isinstance(made, (tuple, list)):
         if len(made) != 2:
             raise UserError(f"{what} has {counted(len(made), 'part')}\n  {EXPECTED}")
         images, labels = made[0], label_array(what, made[1])
         if isinstance(images, (tuple, list)) and any(isinstance(x, Image.Image) for x in images):
-            pile = _Pile(what, len(images))
+            pile = _Pile(what, len(images), kinds)
             for index, image in enumerate(images):
                 pile.put(index, image)
             return pile.split(labels)
@@ -61,13 +61,13 @@ def read_split(what: str, made: Any) -> Split:
         raise own_error(f"len({what})", error) from error
     if not count:
         raise UserError(f"{what} is empty\n  {EXPECTED}")
-    pile, found = _Pile(what, count), list[Any]()
+    pile, found = _Pile(what, count, kinds), list[Any]()
     twice = {*np.linspace(0, count - 1, min(count, _TWICE), dtype=int).tolist()}
     for index in range(count):
         image, label = _sample(what, made, index)
         pixels = pile.put(index, image)
         if index in twice:
-            again = _pixels(f"{what}[{index}]", _sample(what, made, index)[0])
+            again = _pixels(f"{what}[{index}]", _sample(what, made, index)[0], Kinds())
             if not np.array_equal(again, pixels):
                 raise UserError(
                     f"{what}[{index}] is another image each time\n"
@@ -84,12 +84,13 @@ class _Pile:
 
     what: str
     count: int
+    kinds: Kinds
     array: NDArray[Any] | None = None
     pictures: bool = True
 
     def put(self, index: int, image: Any) -> NDArray[Any]:
         """Add an image, and give its own pixels. Raises `UserError` for one that does not fit."""
-        pixels = _pixels(f"{self.what}[{index}]", image)
+        pixels = _pixels(f"{self.what}[{index}]", image, self.kinds)
         self.pictures = self.pictures and isinstance(image, Image.Image)
         if self.array is None:
             self.array = self._empty(pixels.shape, pixels.dtype)
@@ -165,11 +166,11 @@ def _label(what: str, label: Any) -> str | int:
     )
 
 
-def _pixels(what: str, image: Any) -> NDArray[Any]:
+def _pixels(what: str, image: Any, kinds: Kinds) -> NDArray[Any]:
     """One image's pixels, floats from 0 to 1 as bytes."""
     if isinstance(image, Image.Image):
         try:
-            image = picture_as_bytes(image)
+            image = picture_as_bytes(image, kinds)
         except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
             raise UserError(
                 f"{what} cannot be read: {show(str(error) or type(error).__name__)}\n"

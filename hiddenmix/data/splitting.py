@@ -30,7 +30,7 @@ def split_sizes(config: DatasetConfig, available: int, classes: int) -> tuple[in
         raise ConfigError(
             "dataset.train_size",
             size,
-            f"below {left:,} with dataset.resample=true: a subset of all images is the same for each seed",
+            f"below {left:,} with dataset.resample=true: each seed's subset of all images is the same",
         )
     return held, size
 

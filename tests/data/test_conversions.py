@@ -159,7 +159,7 @@ def test_what_was_converted_is_said_also_from_the_cache(root: Path) -> None:
     config = DatasetConfig(name="image_folder", root=str(root))
     expected = (
         "converted: 1 of 16 bits, 1 in CMYK, 1 with transparency (laid over white)",
-        "warning: the largest 16-bit value is 4,095 of 65,535, so that 16 of 256 grey levels are left; "
+        "warning: the largest 16-bit value is 4,095 of 65,535, so that 17 of 256 grey levels are left; "
         "scale the images to 16 bits first",
     )
     assert read(config).remarks == expected

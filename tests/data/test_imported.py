@@ -4,6 +4,7 @@ import importlib
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -12,8 +13,9 @@ import pytest
 from PIL import Image
 
 from hiddenmix.config import DatasetConfig, UserError
-from hiddenmix.data.loading import describe, load
+from hiddenmix.data.loading import describe, load, read
 from tests.support.image_folders import make_folder
+from tests.support.raw_images import raw_png
 
 HEAD = """
 import numpy as np, torch
@@ -312,6 +314,27 @@ def test_torchvisions_own_folders_of_which_one_lacks_a_class(tmp_path: Path) -> 
             "numbers stand for\n  expected: names of classes as labels, or the same `classes` on both",
         ),
         (
+            "given(Pairs(pil), ALL, target_transform=int)",
+            "given(Pairs(pil, ALL.__getitem__), ALL)",
+            "and it is not known which its numbers stand for",
+        ),
+        (
+            "ConcatDataset([given(Pairs(pil), ALL), given(Pairs(pil), ALL, target_transform=int)])",
+            "given(Pairs(pil, less), SOME)",
+            "and it is not known which its numbers stand for",
+        ),
+        (
+            "given(Pairs(pil, less), ALL)",
+            "given(Pairs(pil), ALL)",
+            "the array of test labels has classes that the array of train labels lacks: [fox]\n"
+            "  expected: [cat,dog]",
+        ),
+        (
+            "given(Pairs(pil, lambda n: 1), ALL)",
+            "given(Pairs(pil, lambda n: 1), ALL)",
+            "the array of train labels has one class\n  expected: two or more",
+        ),
+        (
             "ConcatDataset([given(Pairs(pil), ALL), given(Pairs(pil), SOME)])",
             "given(Pairs(pil), ALL)",
             "train joins data sets of different classes: [cat,dog,fox] and [dog,fox]",
@@ -328,6 +351,91 @@ def test_a_name_that_no_test_image_has_is_no_mistake() -> None:
         NAMES + "def make(): return given(Pairs(pil), ALL), given(Pairs(pil, less), [*SOME, 'owl'])"
     )
     assert load(CONFIG).test.labels.tolist() == [1, 2, 2] * 4
+
+
+WRAPPED = """
+class Wrapped(Pairs):
+    def __init__(self, dataset): self.dataset = dataset
+    def __len__(self): return len(self.dataset)
+    def __getitem__(self, index): return self.dataset[index]
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "classes"),
+    [
+        ("given(Pairs(pil, less), ALL, target_transform=less, targets=labels)", ["0", "1"]),
+        ("Wrapped(given(Pairs(pil, less), ALL))", ["0", "1"]),
+        ("Subset(given(Pairs(pil, less), ALL, target_transform=less), range(6))", ["0", "1"]),
+        (
+            "given(Pairs(pil, ['b', 'a', 'c'].__getitem__), ALL, target_transform=str)",
+            ["a", "b", "c"],
+        ),
+        # What is around the names has changed no number.
+        ("given(Pairs(pil), ALL, target_transform=int, targets=torch.tensor(labels))", None),
+        ("Wrapped(given(Pairs(pil), ALL, targets=list(labels)))", None),
+        ("Wrapped(Subset(given(Pairs(pil), ALL, targets=labels), range(6)))", None),
+        ("given(Pairs(pil, ALL[::-1].__getitem__), ALL, target_transform=str)", None),
+    ],
+)
+def test_names_are_taken_where_it_is_sure_what_they_name(
+    made: str, classes: list[str] | None
+) -> None:
+    write(NAMES + WRAPPED + f"def make(): return {made}, {made}")
+    whole = read(CONFIG)
+    shown = ["cat", "dog", "fox"] if "Wrapped(Subset" not in made else ["0", "1", "2"]
+    assert whole.classes == (classes or shown)
+    assert {*whole.train.labels.tolist()} == {*range(len(whole.classes))}
+    told = [line for line in whole.remarks if "called by their numbers" in line]
+    assert len(told) == (classes == ["0", "1"])
+    assert read(CONFIG).remarks == whole.remarks
+
+
+def test_leaks_are_dropped_from_a_class_that_has_images_left() -> None:
+    """Of the four names, one is that of no image at all."""
+    dropping = replace(CONFIG, leaks="drop")
+    names = "def make(): return given(Pairs(pil), [*ALL, 'owl']), Pairs(pil, count={})"
+    write(NAMES + names.format(3))
+    assert len(load(dropping).train.labels) == 9
+    write_again(NAMES + names.format(12))
+    with pytest.raises(
+        UserError, match=r"leaves no training image of \[cat,dog,fox\]: all of them"
+    ):
+        load(dropping)
+
+
+@pytest.mark.parametrize(
+    ("image", "largest", "levels"),
+    [
+        ("Image.fromarray(np.minimum(each[0], 254).astype(np.uint16) * 16 + 15)", "4,079", 17),
+        ("Image.fromarray(np.maximum(each[0], 255).astype(np.int32))", "255", 2),
+        ("Image.open('deep.png')", "3,855", 16),
+    ],
+)
+def test_16_bits_of_which_few_are_used_are_warned_of(image: str, largest: str, levels: int) -> None:
+    ramp = np.linspace(0, 4095, 90).astype(np.uint16).reshape(10, 9)
+    Path("deep.png").write_bytes(raw_png(np.dstack([ramp] * 3), 2, 16))
+    write(f"def make(): return Pairs(lambda each: {image}), Pairs(lambda each: {image}, count=3)")
+    remarks = read(CONFIG).remarks
+    assert remarks[0] == "converted: 15 of 16 bits"
+    assert remarks[1].startswith(
+        f"warning: the largest 16-bit value is {largest} of 65,535, so that {levels} of 256 grey"
+    )
+
+
+def test_a_picture_that_is_taken_again_is_converted_alike() -> None:
+    """Pillow has the transparent colour in the file's 16 bits, the pixels by then in 8."""
+    ramp = np.linspace(0, 65535, 90).astype(np.uint16).reshape(10, 9)
+    colour = np.dstack([ramp, ramp[::-1], ramp])
+    Path("clear.png").write_bytes(raw_png(colour, 2, 16, tuple(map(int, colour[3, 4]))))
+    write("""
+        one = Image.open("clear.png")
+        def make(): return Pairs(lambda each: one), Pairs(lambda each: one)
+    """)
+    expected = (colour >> 8).astype(np.uint8)
+    expected[3, 4] = 255
+    for image in load(CONFIG).train.images.numpy():
+        np.testing.assert_array_equal(image.transpose(1, 2, 0), expected)
 
 
 def test_a_wrapper_of_ones_own_may_say_the_names_itself() -> None:

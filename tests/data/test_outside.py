@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from hiddenmix.config.errors import ConfigError, UserError
+from hiddenmix.config.errors import ConfigError, UserError, show
 from hiddenmix.data import images as images_module
 from hiddenmix.data.images import Images
 from hiddenmix.data.outside import OutsideSet, open_outside
+from hiddenmix.data.outside_warnings import outside_remarks
 from tests.support.image_folders import Pixels, square
 
 CLASSES = ["bird", "cat", "dog"]
@@ -223,6 +224,22 @@ def test_grey_files_become_colour_and_colour_files_grey(tmp_path: Path) -> None:
     assert_images(open_one(tmp_path).images(""), expected, [1, 1])
     luma = np.asarray(Image.fromarray(colour).convert("L"))
     assert_images(open_one(tmp_path, GREY).images(""), np.stack([grey, luma])[:, None], [1, 1])
+
+
+def test_16_bit_files_of_which_few_levels_are_used_are_warned_of(tmp_path: Path) -> None:
+    for seed in range(2):
+        values = noise(seed, 10, 9).astype(np.uint16) * 16
+        values[0, 0] = 4095  # 12 bits
+        save(tmp_path / "cat" / f"{seed}.png", values)
+    for _ in range(2):  # decoded, and from the cache
+        found = open_one(tmp_path, GREY)
+        *_, converted, warning = outside_remarks(found, CLASSES)
+        about = f"outside set cam ({show(str(tmp_path))}): "
+        assert converted == f"{about}converted: 2 of 16 bits"
+        assert warning == (
+            f"warning: {about}the largest 16-bit value is 4,095 of 65,535, so that 17 of 256 grey levels "
+            "are left; scale the images to 16 bits first"
+        )
 
 
 def test_folder_needs_one_or_three_channels(folder: Path) -> None:

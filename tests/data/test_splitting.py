@@ -30,7 +30,9 @@ def test_a_subset_of_all_images_is_no_sample_of_the_seeds_own(validation: float)
     images = torch.arange(40, dtype=torch.uint8).reshape(-1, 1, 1, 1)
     left = 40 - round(40 * validation)
     config = DatasetConfig(train_size=left, validation=validation, resample=True)
-    with pytest.raises(ConfigError, match=rf"dataset.train_size={left} .*\n  allowed: below {left} "):
+    with pytest.raises(
+        ConfigError, match=rf"dataset.train_size={left} .*\n  allowed: below {left} "
+    ):
         split(config, Images(images, labels), 2)
     assert len(split(replace(config, resample=False), Images(images, labels), 2)[0].labels) == left
     fewer = replace(config, train_size=left - 2)
