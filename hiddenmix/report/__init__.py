@@ -2,6 +2,7 @@
 
 from hiddenmix.report.cells_table import results
 from hiddenmix.report.comparison import image_mixing, settings_table
+from hiddenmix.report.fields import usable
 from hiddenmix.report.findings import Findings, find
 from hiddenmix.report.past_looks import look_text, record_looks
 from hiddenmix.report.reading import Study, read_curve, read_study
@@ -41,6 +42,7 @@ __all__ = [
     "terminal_table",
     "terminal_tuned",
     "terminal_verdicts",
+    "usable",
     "write",
     "write_report",
     "write_summary",

@@ -124,7 +124,17 @@ def _whole(found: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def cell_row(found: dict[str, Any], folder: str, problems: list[str]) -> dict[str, Any]:
+def usable(found: dict[str, Any], cell: str) -> bool:
+    """Whether a report can use the result of that `cell`: what it cannot use counts as not trained."""
+    try:
+        _required(found, cell)
+    except UnusableError:
+        return False
+    return True
+
+
+def _required(found: dict[str, Any], folder: str) -> dict[str, Any]:
+    """Those of `COLUMNS` without which a result is none. Raises `UnusableError`."""
     version = found.get("format")
     if version != FORMAT or isinstance(version, bool):
         raise UnusableError(f"result.json has format {show(version)}; this version reads {FORMAT}")
@@ -135,12 +145,10 @@ def cell_row(found: dict[str, Any], folder: str, problems: list[str]) -> dict[st
     alpha = found.get("alpha")
     if alpha is not None and (not finite(alpha) or alpha <= 0):
         raise UnusableError(f"result.json: alpha={show(alpha)} is not a positive number")
-    row = {
-        **{key: _string(found, key) for key in ("cell", "setting", "dataset", "model", "layer")},
-        **{
-            key: _string(found, key, True)
-            for key in ("baseline", "two_images", "plain", "mode", "command")
-        },
+    texts = ("cell", "setting", "plain", "dataset", "model", "layer")
+    return {
+        **{key: _string(found, key) for key in texts},
+        **{key: _string(found, key, True) for key in ("baseline", "two_images", "mode", "command")},
         "title": _string(found, "title", True) or _string(found, "dataset"),
         "alpha": None if alpha is None else float(alpha),
         **{key: _whole(found, key) for key in ("seed", "epochs", "parameters")},
@@ -157,6 +165,15 @@ def cell_row(found: dict[str, Any], folder: str, problems: list[str]) -> dict[st
             for key, highest in (("accuracy", 1), ("nll", math.inf))
         },
         **{key: _number(found, f"train.{key}") for key in ("loss", "seconds", "images_per_second")},
+        "digest": _string(found, "data.digest"),
+        "predictions": _string(found, "predictions", True),
+        **{key: _object(found, key) for key in ("environment", "config")},
+    }
+
+
+def cell_row(found: dict[str, Any], folder: str, problems: list[str]) -> dict[str, Any]:
+    """`COLUMNS` of a cell's result; `problems` gets what was left out. Raises `UnusableError`."""
+    row = _required(found, folder) | {
         "shift": _conditions(found, "shift", "accuracy", 1, problems),
         "shift_nll": _conditions(found, "shift", "nll", math.inf, problems),
         "adversarial": _conditions(found, "adversarial", "accuracy", 1, problems),
@@ -166,20 +183,23 @@ def cell_row(found: dict[str, Any], folder: str, problems: list[str]) -> dict[st
         "layers": _layers(found.get("layers"), folder, problems),
         "disguised": _texts(found.get("disguised")),
         "bypassed": _texts(list(mapping(found.get("bypassed")))),
-        "digest": _string(found, "data.digest"),
         "leaks": {
             clean(key): int(value)
-            for key, value in mapping(_get(found, "data").get("leaks")).items()
+            for key, value in mapping(found["data"].get("leaks")).items()
             if finite(value)
         },
-        "classes": _texts(_get(found, "data").get("classes")),
-        "predictions": _string(found, "predictions", True),
+        "classes": _texts(found["data"].get("classes")),
         "calibration": _bins(found.get("calibration"), folder, problems),
-        "environment": mapping(found.get("environment")),
-        "config": mapping(found.get("config")),
     }
     assert set(row) == set(COLUMNS)
     return row
+
+
+def _object(found: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = _get(found, key)
+    if not isinstance(value, dict):
+        raise UnusableError(f"result.json: {key} is no JSON object")
+    return value
 
 
 def _counts(found: Mapping[str, Any], key: str) -> list[int]:

@@ -6,7 +6,6 @@ outputs/<study>/locks/<cell id>.lock     held by the process that trains the cel
 """
 
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from hiddenmix.config import Config, UserError, show
+from hiddenmix.report import usable
 from hiddenmix.study import locks
 from hiddenmix.study.cells import cell_id
 from hiddenmix.system import atomic
@@ -28,17 +28,6 @@ FORMAT = 2
 """Version of the files below; a study of another version is refused."""
 
 _FOLDERS = ("cells", "locks", "comparison", "report", "hydra", "mlflow", "tune")
-
-# What a finished cell's result holds at least, and of which type.
-_FIELDS: dict[str, type] = {
-    **dict.fromkeys(("setting", "plain", "dataset", "model", "layer"), str),
-    **dict.fromkeys(("seed", "epochs", "parameters", "train_size", "test_size"), int),
-    **dict.fromkeys(("test", "train", "environment", "config", "data"), dict),
-}
-_NUMBERS = {
-    "test": ("accuracy", "nll", "ece"),
-    "train": ("loss", "seconds", "images_per_second"),
-}
 
 
 class Cell:
@@ -55,7 +44,8 @@ class Cell:
     def result(self) -> dict[str, Any] | None:
         """What `result.json` holds, or None where the cell is not done.
 
-        A file that is damaged or of another version counts as absent: the cell is trained again.
+        A file that is damaged, of another version, or of no use to a report counts as absent: the cell is
+        trained again.
         """
         content = self.read(self.folder / "result.json")
         return content if content is not None and content.get("cell") == self.id else None
@@ -64,7 +54,7 @@ class Cell:
     def read(path: Path) -> dict[str, Any] | None:
         """The result in the file `path`, or None as for `result`."""
         content = _object(path)
-        return content if content is not None and _complete(content) else None
+        return content if content is not None and usable(content, content.get("cell", "")) else None
 
     def failure(self) -> dict[str, Any] | None:
         """What `failure.json` holds, or None."""
@@ -136,18 +126,6 @@ def _object(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):  # RecursionError: a deep nest of brackets
         return None
     return content if isinstance(content, dict) else None
-
-
-def _complete(content: Mapping[str, Any]) -> bool:
-    """Whether `content` has all that the rest of the program takes from a finished cell's result."""
-    if content.get("status") != "done" or content.get("format") != FORMAT:
-        return False
-    if not all(isinstance(content.get(key), kind) for key, kind in _FIELDS.items()):
-        return False
-    numbers = [content[part].get(name) for part, names in _NUMBERS.items() for name in names]
-    finite = all(isinstance(each, (int, float)) and abs(each) < math.inf for each in numbers)
-    known = isinstance(content["data"].get("digest"), str)
-    return finite and known and 0 <= content["test"]["accuracy"] <= 1
 
 
 def read_results(study: Path) -> dict[Path, dict[str, Any] | None]:

@@ -8,10 +8,19 @@ from typing import Any
 
 import pytest
 
+from hiddenmix import report
 from hiddenmix.config.errors import UserError
 from hiddenmix.config.schema import Config
-from hiddenmix.study.store import Cell, check_study, read_study, record_command, study_locked
+from hiddenmix.study.store import (
+    Cell,
+    check_study,
+    read_results,
+    read_study,
+    record_command,
+    study_locked,
+)
 from hiddenmix.system import atomic
+from tests.report.test_report import BAD_VALUES
 from tests.support.commands import HANG
 from tests.support.made_study import made_result
 
@@ -85,6 +94,44 @@ def test_a_result_with_a_wrong_value_counts_as_none(cell: Cell, key: str, value:
     changed = json.dumps(result(cell) | {key: value})  # NaN too, which `finish` would refuse
     (cell.folder / "result.json").write_text(changed)
     assert cell.result() is None
+
+
+def _node(found: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    *parents, last = key.split(".")
+    for part in parents:
+        found = found[part]
+    return found, last
+
+
+KEYS = [
+    *(made := made_result("conv1", "siamese", 1.0, 0)),
+    *(f"{part}.{name}" for part in ("test", "train", "data") for name in made[part]),
+]
+
+
+def test_what_the_store_calls_done_is_what_a_report_counts(tmp_path: Path) -> None:
+    """Else a cell is never trained again and never reported, or reported and trained again."""
+    wrong = {name: (key, [value]) for name, (key, value) in BAD_VALUES.items()}
+    absent: dict[str, tuple[str, list[Any]]] = {f"no-{key}": (key, []) for key in KEYS}
+    for seed, (name, (key, values)) in enumerate(
+        {"whole": ("seed", [99]), **wrong, **absent}.items()
+    ):
+        found = {**made_result("conv1", "siamese", 1.0, seed), "cell": name}
+        node, last = _node(found, key)
+        del node[last]
+        node.update((last, value) for value in values)
+        folder = tmp_path / "cells" / name
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(found))
+    done = {path.name for path, found in read_results(tmp_path).items() if found is not None}
+    assert done == {*report.read_study(tmp_path).cells["cell"]}
+    assert not done & {*BAD_VALUES}
+    optional = [
+        *("baseline", "two_images", "title", "mode", "alpha", "calibration", "command"),
+        *("disguised", "evaluated", "shift", "adversarial"),
+        *("data.mean", "data.std", "data.classes", "data.leaks"),
+    ]
+    assert done == {"whole", *(f"no-{key}" for key in optional)}
 
 
 def test_a_result_of_nan_is_not_written(cell: Cell) -> None:
