@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from rich.text import Text
 
+from hiddenmix import evaluation
 from hiddenmix.config import UserError, counted, from_plain, layers, show
 from hiddenmix.data import Data
 from hiddenmix.study.devices import choose_device
@@ -139,16 +140,19 @@ def _evaluate(
 ) -> str:
     """Measure one finished cell where it lacks something. Lines in `told` are not said again. `named`:
     the outside sets are those of this command. Raises `UserError` for one of them that does not fit."""
-    sets = partial(loaded.outside, cell.config)
+    sets, unknown = partial(loaded.outside, cell.config), ""
     try:
         lacks = lacking(cell, result, True, sets)
     except UserError as error:
         if named:
             raise
-        unknown = "whether its outside sets have changed is not known"
-        return f"already evaluated; {unknown}: {clean(error)}"
+        lacks = None
+        unknown = f"; whether its outside sets have changed is not known: {clean(error)}"
     if lacks is None:
-        return "already evaluated"
+        if result["evaluated"].get("attack", 1) == evaluation.ATTACK:
+            return f"already evaluated{unknown}"
+        add_evaluation(cell, result, _data(loaded, cell), device, [], ("adversarial",), say)
+        return f"attacked anew, as by a former version before{unknown}"
     data = _data(loaded, cell)
     for line in loaded.outside_remarks(cell.config):
         if not told[line]:

@@ -194,6 +194,7 @@ def measure(
     if which == "full":
         numbers["evaluated"] = {
             "images": config.evaluation_images,
+            "attack": evaluation.ATTACK,
             "outside": {each.name: each.digest for each in outside},
         }
         known = {each.name: each.in_training for each in outside if each.in_training}
@@ -288,16 +289,16 @@ def add_evaluation(
     if which == "full" and config.evaluation != "full":
         # Nothing new is asked for: what is there is measured again, on the same images.
         config = replace(config, evaluation_images=result["evaluated"].get("images"))
+    attacks = lacks == ("adversarial",)  # of a former version: all else is as it is asked for
+    outside = [] if attacks else outside
     numbers, answers = measure(network, data, config, which, outside, lacks)
     kept = predictions.read(cell.folder, result.get("predictions")) or {}
-    stale = ["shift/", "adversarial/", "subset"] if which == "full" else []
+    stale = [f"{name}/" for name in lacks] + ["subset"] if which == "full" else []
     whole = dict(result)
     if which == "full":
         former = result.get("evaluated") or {"images": config.evaluation_images}
-        if (
-            config.dataset.outside is None
-            and former.get("images") == numbers["evaluated"]["images"]
-        ):
+        fits = former.get("images") == numbers["evaluated"]["images"]
+        if attacks or (config.dataset.outside is None and fits):
             # None is asked for, and what is there fits: it stays.
             stays = {key: former[key] for key in former if key.startswith("outside")}
             numbers["evaluated"] |= {"outside": {}} | stays

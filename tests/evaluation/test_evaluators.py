@@ -1,5 +1,6 @@
 """The evaluators against plain recomputations, and what they must leave as it was."""
 
+import copy
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -363,6 +364,41 @@ def test_fgsm_attacks_the_pixels_along_the_networks_own_gradient(trained: Traine
             logits = trained.network((moved - trained.mean) / trained.std)
         right = float((logits.argmax(1) == trained.labels).double().mean())
         assert found[f"adversarial/fgsm_{epsilon}/accuracy"] == pytest.approx(right, abs=0.006)
+
+
+class _Sharp(nn.Module):
+    """A network that is as many times as sure."""
+
+    def __init__(self, network: nn.Module, times: float) -> None:
+        super().__init__()
+        self.network, self.times = network, times
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x)
+        return self.times * logits
+
+
+def test_fgsm_attacks_a_network_that_is_sure_as_float64_would(trained: Trained) -> None:
+    """In float32 a probability within 6e-8 of 1 is 1, and its own logit has no gradient."""
+    sharp = _Sharp(trained.network, 3.0)
+    wide = copy.deepcopy(sharp).double()
+    leaf = (trained.images.double() / 255).requires_grad_()
+    logits = wide((leaf - trained.mean) / trained.std)
+    F.cross_entropy(logits, trained.labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
+    assert leaf.grad is not None
+    own = logits.gather(1, trained.labels[:, None])
+    others = logits.scatter(1, trained.labels[:, None], -math.inf).amax(1, keepdim=True)
+    sure = ((own - others) > 18) & ((own - others) < 32)  # 1 in float32, and not in float64
+    assert sure.sum() > 50
+    seen: list[Tensor] = []
+    hook = sharp.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    list(adversarial(sharp, *trained.arguments[1:], batch_size=1000))
+    hook.remove()
+    original, *attacked = [(x.detach() * trained.std + trained.mean)[sure[:, 0]] for x in seen]
+    signs = leaf.grad.sign()[sure[:, 0]]
+    for epsilon, moved in zip(EPSILONS, attacked, strict=True):
+        expected = (original + epsilon / 255 * signs).clamp(0, 1)
+        assert ((moved - expected).abs() > 1e-5).double().mean() < 0.001
 
 
 def test_a_trained_network_suffers_from_attacks_and_shifts(trained: Trained) -> None:

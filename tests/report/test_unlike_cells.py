@@ -136,6 +136,27 @@ def test_shifts_that_some_lack_are_left_out_of_all_and_named(tmp_path: Path) -> 
     assert [line for line in study.problems if line.startswith("shifts: jpeg_10 left out")]
 
 
+FORMER = "attacks (FGSM) are of an older version, which loses its gradient where a network is sure"
+
+
+@pytest.mark.parametrize("newer", [0, 2, 5, 6])
+def test_attacks_of_another_version_are_left_out_and_told(tmp_path: Path, newer: int) -> None:
+    """Of six cells so many were attacked by the newer one; what is not about attacks stays."""
+    write_answers(tmp_path, (INPUT, CONV1), range(3), 100, lambda *_: 0.8)
+    cells = sorted(tmp_path.glob("cells/*/result.json"))
+    for path in cells[newer:]:
+        edit(path, lambda result: result["evaluated"].pop("attack"))
+    study = read_study(tmp_path)
+    usual = {path.parent.name for path in (cells[newer:] if newer < 3 else cells[:newer])}
+    kept = study.cells["adversarial"].map(bool)
+    assert {*study.cells.loc[kept, "cell"]} == usual
+    assert study.cells["shift"].map(bool).all()
+    odd = [line for line in study.problems if line.startswith("attacks (FGSM): left out of")]
+    assert len(odd) == (newer not in (0, 6))
+    assert all(f"{min(newer, 6 - newer)} cells, such as" in line for line in odd)
+    assert sum(line.startswith(FORMER) for line in study.problems) == (newer < 3)
+
+
 def test_networks_of_several_margins_are_said(tmp_path: Path) -> None:
     made(tmp_path, PLAIN, INPUT, margin=0.5)
     made(tmp_path, CONV1, margin=2)

@@ -399,6 +399,23 @@ def test_a_changed_outside_set_is_measured_anew_and_never_averaged_with_the_form
     assert evaluate.main(["outputs/default"]) == 0
     said = capsys.readouterr().out
     assert said.count("already evaluated; whether its outside sets have changed is not known") == 2
+    # Attacks of a former version are made anew, and they alone; the same command trains nothing for them.
+    kept = [(result(cell), predictions(cell)) for cell in cells(tmp_path)]
+    for cell, (found, _) in zip(cells(tmp_path), kept, strict=True):
+        former = {name: value for name, value in found["evaluated"].items() if name != "attack"}
+        attacked = {"fgsm_8": {"accuracy": 1.0, "nll": 9.0}}
+        changed = found | {"evaluated": former, "adversarial": attacked}
+        (cell / "result.json").write_text(json.dumps(changed))
+    assert "evaluated in full" not in run(*ALONE, *asked[:2], "layer=input").output
+    assert evaluate.main(["outputs/default"]) == 0
+    said = capsys.readouterr().out
+    assert (
+        said.count(": attacked anew, as by a former version before; whether its outside sets") == 2
+    )
+    for cell, (found, arrays) in zip(cells(tmp_path), kept, strict=True):
+        assert result(cell) == found
+        check_predictions(cell)
+        assert all((predictions(cell)[name] == values).all() for name, values in arrays.items())
 
 
 def test_outside_results_stay_where_nothing_else_is_asked(

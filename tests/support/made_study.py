@@ -96,7 +96,7 @@ def made_result(
         "command": f"python -m hiddenmix.train layer={layer} study=made",
     }
     if full:
-        result["evaluated"] = {"images": None, "outside": {}}
+        result["evaluated"] = {"images": None, "attack": 2, "outside": {}}
         result["shift"] = {
             name: {"accuracy": max(0.1, accuracy * (1 - loss) + own.normal(0, 0.004)), "nll": 1.0}
             for name, loss in SHIFTS.items()
