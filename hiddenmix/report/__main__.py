@@ -24,7 +24,7 @@ from hiddenmix.report.terminal_tables import (
     terminal_verdicts,
 )
 from hiddenmix.report.verdict import asked
-from hiddenmix.report.writing import with_results, write
+from hiddenmix.report.writing import tables_locked, with_results, write
 from hiddenmix.terminal import VERSION, Parser, clean, guarded, make_console
 
 
@@ -79,10 +79,11 @@ def _one(options: argparse.Namespace, margin: float | None, console: Console) ->
     [folder] = options.study
     if options.pool:
         raise UserError("--pool is not allowed with one study\n  allowed: two studies or more")
-    study = with_results(folder)
-    found = find(study, margin)
-    _warn(study.problems)
-    path = write(study, found, options.title, options.output)
+    with tables_locked(folder, options.output):
+        study = with_results(folder)
+        found = find(study, margin)
+        _warn(study.problems)
+        path = write(study, found, options.title, options.output)
     console.print(terminal_table(found.table, console.width))
     console.print(terminal_verdicts(found.questions, found.margin))
     if options.output is None:

@@ -320,7 +320,7 @@ def _row(place: Place) -> dict[str, str]:
         **{"data": place.title, "network": place.model, "layer": place.layer},
         **{"networks": str(place.networks), "untrained": number("initial_distance")},
         **{"trained": number("distance"), "mixed here": number("mixed_distance")},
-        "gain, points [95 %]": "" if gain is None else interval(gain),
+        "gain, points [95 %]": interval(gain),
         **{"cross-entropy": number("cross_entropy"), "KL": number("kl")},
         **{"total variation": number("total_variation"), "one of the two, %": inside},
     }

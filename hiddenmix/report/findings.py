@@ -116,6 +116,7 @@ def question_json(question: Question, margin: float) -> dict[str, Any]:
         "sentence": spoken(question, margin),
         "gain": _plain(question.gain),
         "image_mixup_over_plain": _plain(question.mixup),
+        "layer_over_plain": _plain(question.over_plain),
         "need": _plain(question.need),
         "look": _plain(question.look),
         "between_looks": _plain(question.between),

@@ -23,6 +23,7 @@ from hiddenmix.report.tables import (
     p_text,
     points,
 )
+from hiddenmix.report.two_way import Gain
 from hiddenmix.report.verdict import asked, told
 
 _READING = """\
@@ -45,7 +46,8 @@ The gain is averaged over the study's grid of K and α within a seed: one number
 interval is for new seeds *and* new test images; that for this test set holds for new seeds alone. p is \
 of the first, p (flip) of the exact sign-flip test over seeds. Supported and contradicted need an \
 interval that excludes 0 and p (flip) below 0.05, equal a 90 % interval within the margin, and each word \
-six seeds and ten test images in effect (docs/statistics.md)."""
+six seeds and ten test images in effect (docs/statistics.md). The last columns set both sides of the \
+question, mixing images and mixing at the layer, against plain training; they carry no verdict."""
 
 _FACTORS = """\
 Each effect is the mean over all pairs of settings that differ in nothing else, so that layer, number of \
@@ -132,23 +134,28 @@ def questions_table(questions: list[Question]) -> str:
 
 def question_row(question: Question) -> dict[str, str]:
     """A row of the table of questions."""
-    gain, mixup = question.gain, question.mixup
+    gain = question.gain
     row = {
         **{"data": question.title, "network": question.model, "differs in": question.variant},
         **{"question": asked(question.what), "layer": question.layer or ""},
         **{"verdict": question.word},
         **dict.fromkeys(("n", "N", "gain, points [95 %]", "p", "p (flip)"), ""),
-        **dict.fromkeys(("for this test set [95 %]", "image mixing over plain"), ""),
+        "for this test set [95 %]": "",
+        "image mixing over plain": _two_way(question.mixup),
+        "layer over plain": _two_way(question.over_plain),
     }
     if gain is not None:
         row |= {"n": str(gain.seeds), "N": f"{gain.images:,}" if gain.images else ""}
-        row |= {"gain, points [95 %]": points(gain.mean, gain.low, gain.high)}
+        row |= {"gain, points [95 %]": _two_way(gain)}
         row |= {"p": p_text(gain.p_value), "p (flip)": p_text(gain.p_flip)}
         seeds = points(gain.mean, gain.seed_low, gain.seed_high)
         row["for this test set [95 %]"] = seeds.partition(" ")[2]
-    if mixup is not None:
-        row["image mixing over plain"] = points(mixup.mean, mixup.low, mixup.high)
     return row
+
+
+def _two_way(gain: Gain | None) -> str:
+    """A gain with its interval for new seeds and new test images, which it may lack."""
+    return "" if gain is None else points(gain.mean, gain.low, gain.high)
 
 
 def _by_family(questions: list[Question]) -> list[str]:
@@ -161,7 +168,8 @@ def _by_family(questions: list[Question]) -> list[str]:
             "gain, points [95 %]": interval(each.gain),
             **{"p": p_text(each.gain.p_value), "p (flip)": p_text(each.gain.p_flip)},
             "p (Holm)": p_text(each.p_holm),
-            "image mixing over plain": interval(each.mixup) if each.mixup else "",
+            "image mixing over plain": interval(each.mixup),
+            "layer over plain": interval(each.over_plain),
         }
         for question in questions
         for each in question.families

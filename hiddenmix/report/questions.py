@@ -87,6 +87,9 @@ class Question:
     unshifted: Gain | None = None
     """Of shifts that were measured on a part of the test images: the gain on these as they are."""
 
+    over_plain: Gain | None = None
+    """What mixing at the layer gains over plain training; as `mixup`."""
+
     passed_over: tuple[str, ...] = ()
     """Where `layer` is None: hidden layers that the study mixes at and no question is about."""
 
@@ -100,7 +103,8 @@ class Family:
     p_holm: float | None
     """Corrected over the question's families."""
     mixup: Gain | None
-    """As of `Question`."""
+    """As of `Question`, and the next."""
+    over_plain: Gain | None
 
 
 def questions(
@@ -159,7 +163,7 @@ def _ask(
     margin: float,
 ) -> Question:
     title, model, variant, layer, what = about
-    compared, over_plain = _compared(grid, what, by_setting, answers)
+    compared, mixup, over_plain = _compared(grid, what, by_setting, answers)
     gain = compared.gain
     verdict, look, between, need = "undecided", None, None, None
     each = _each_setting(grid, what, by_setting, answers, compared)
@@ -177,7 +181,8 @@ def _ask(
         gain=gain,
         word=verdict,
         need=need,
-        mixup=over_plain,
+        mixup=mixup,
+        over_plain=over_plain,
         look=look,
         between=between,
         left_out=compared.left_out,
@@ -229,14 +234,25 @@ def _unshifted(
 
 def _compared(
     grid: pd.DataFrame, what: str, by_setting: Mapping[str, pd.DataFrame], answers: Answers
-) -> tuple[Compared, Gain | None]:
-    """The settings of `grid` against mixing images, and that against plain training."""
-    pairs = [(row["setting"], row["baseline"]) for _, row in grid.iterrows()]
-    plain = [(row["baseline"], row["plain"]) for _, row in grid.iterrows()]
-    compared = compare(pairs, what, by_setting, answers)
-    # The baselines of several K or alpha share one plain training.
-    over_plain = compare(list(dict.fromkeys(plain)), what, by_setting, answers, compared.by_seed)
-    return compared, over_plain.gain
+) -> tuple[Compared, Gain | None, Gain | None]:
+    """The settings of `grid` against mixing images, that against plain training, and the settings against
+    plain training."""
+    rows = [row for _, row in grid.iterrows()]
+    compared = compare(
+        [(row["setting"], row["baseline"]) for row in rows], what, by_setting, answers
+    )
+    over_plain = [
+        # The baselines of several K or alpha share one plain training.
+        compare(
+            list(dict.fromkeys((row[key], row["plain"]) for row in rows)),
+            what,
+            by_setting,
+            answers,
+            compared.by_seed,
+        ).gain
+        for key in ("baseline", "setting")
+    ]
+    return compared, over_plain[0], over_plain[1]
 
 
 def _families(
@@ -250,10 +266,10 @@ def _families(
         name: _compared(grid, f"{SHIFTS}/{name}", by_setting, answers)
         for name in dict.fromkeys(map(family, conditions))
     }
-    gains = {name: each.gain for name, (each, _) in compared.items() if each.gain is not None}
+    gains = {name: each.gain for name, (each, *_) in compared.items() if each.gain is not None}
     p_values = [gain.p_known for gain in gains.values()]
     found = [
-        Family(name, gain, p, compared[name][1])
+        Family(name, gain, p, *compared[name][1:])
         for (name, gain), p in zip(gains.items(), holm(p_values), strict=True)
     ]
     return sorted(found, key=lambda each: -each.gain.mean)

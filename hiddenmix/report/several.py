@@ -170,7 +170,7 @@ def verdicts_table(rows: Sequence[Row]) -> pd.DataFrame:
     cells.csv. Blank: not estimated."""
     table = []
     for row in rows:
-        question, gain, mixup = row.question, row.question.gain, row.question.mixup
+        question, gain = row.question, row.question.gain
         cells: dict[str, Any] = {
             **{"study": row.study, "data": question.title, "network": question.model},
             **{"variant": question.variant, "on": question.what, "layer": question.layer},
@@ -178,7 +178,8 @@ def verdicts_table(rows: Sequence[Row]) -> pd.DataFrame:
             **{"n": gain and gain.seeds, "N": (gain and gain.images) or None},
             **_fractions("gain", gain, "mean", "low", "high", "seed_low", "seed_high"),
             **{"p": gain and gain.p_value, "p_flip": gain and gain.p_flip, "p_holm": row.p_holm},
-            **_fractions("image_mixing_over_plain", mixup, "mean", "low", "high"),
+            **_fractions("image_mixing_over_plain", question.mixup, "mean", "low", "high"),
+            **_fractions("layer_over_plain", question.over_plain, "mean", "low", "high"),
         }
         table.append(cells)
     return pd.DataFrame(table).astype({"n": "Int64", "N": "Int64"})

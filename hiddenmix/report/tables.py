@@ -58,9 +58,10 @@ def points(mean: float | None, low: float | None = None, high: float | None = No
     return text
 
 
-def interval(gain: Gain) -> str:
-    """A gain in points with its interval for new seeds and new test images, or else for new seeds."""
-    return points(gain.mean, *gain.ends)
+def interval(gain: Gain | None) -> str:
+    """A gain in points with its interval for new seeds and new test images, or else for new seeds; empty
+    for None."""
+    return "" if gain is None else points(gain.mean, *gain.ends)
 
 
 def _end(value: float) -> str:

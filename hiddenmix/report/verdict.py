@@ -40,7 +40,7 @@ def _no_layer(passed_over: Sequence[str]) -> str:
 
 def told(question: Question, margin: float, *, markdown: bool = True) -> list[str]:
     """The verdict on one question, `margin` a fraction: the word and the effect, and then, a sentence
-    or two each, how sure it is, what mixing images itself does, why it is undecided and what would
+    or two each, how sure it is, what both do against plain training, why it is undecided and what would
     decide it."""
     gain = question.gain
     opening = _opening(question, margin, markdown)
@@ -66,7 +66,7 @@ def told(question: Question, margin: float, *, markdown: bool = True) -> list[st
         _unshifted(question),
         _look(question),
         _remarks(question),
-        _mixup(question),
+        _over_plain(question),
     )
     more = (*parts, *undecided(question, gain, margin))
     return [f"{opening} {effect}", *filter(None, more)]
@@ -219,13 +219,20 @@ def _listed(question: Question) -> str:
     return ", ".join(map(str, seeds[:20])) + (", …" if len(seeds) > 20 else "")
 
 
-def _mixup(question: Question) -> str:
-    """What image mixup itself does: a gain over it means little where it loses."""
-    mixup = question.mixup
-    if mixup is None:
+def _over_plain(question: Question) -> str:
+    """What image mixup and mixing at the layer do themselves: a gain over what loses means little."""
+    if question.mixup is None:
         return "Plain training was not run beside it."
-    shown = points(mixup.mean, mixup.low, mixup.high)
     itself = image_mixing([question.variant]).replace("image", "Image", 1)
-    fewer = question.gain is not None and mixup.seeds < question.gain.seeds
-    seeds = f" (n = {mixup.seeds} seeds)" if fewer else ""
-    return f"{itself} itself, against plain training: {shown} points{seeds}."
+    text = f"{itself} itself, against plain training: {_of_seeds(question.mixup, question)}"
+    if question.over_plain is not None:
+        mixing = "CutMix" if operation(question.variant) == "cutmix" else "mixing"
+        text += f"; {mixing} at that layer: {_of_seeds(question.over_plain, question)}"
+    return f"{text}."
+
+
+def _of_seeds(gain: Gain, question: Question) -> str:
+    """A gain, and its number of seeds where it is not the question's."""
+    fewer = question.gain is not None and gain.seeds < question.gain.seeds
+    seeds = f" (n = {gain.seeds} seeds)" if fewer else ""
+    return f"{points(gain.mean, gain.low, gain.high)} points{seeds}"

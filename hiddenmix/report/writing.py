@@ -1,6 +1,9 @@
 """Writes a study's report: the tables as CSV, and a folder with report.md, verdict.json and figures."""
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +16,12 @@ from hiddenmix.report.cells_table import cells_table
 from hiddenmix.report.comparison import condition_means
 from hiddenmix.report.findings import Findings, as_json, find
 from hiddenmix.report.markdown import markdown
+from hiddenmix.report.past_looks import record_looks
 from hiddenmix.report.published_results import NAME as RESULTS
 from hiddenmix.report.published_results import packed
 from hiddenmix.report.reading import Study, read_study
 from hiddenmix.report.tables import escaped
-from hiddenmix.system import atomic
+from hiddenmix.system import LockError, PatienceError, atomic, hold
 from hiddenmix.terminal import clean
 
 if TYPE_CHECKING:
@@ -37,15 +41,38 @@ def write_report(
     margin: float | None = None,
     output: Path | None = None,
 ) -> Path:
-    """Write `study`/summary.csv, cells.csv and report/, and return the path of report.md.
+    """Write `study`/summary.csv, cells.csv and report/, record in a study.json beside them that its
+    verdicts were looked at, and return the path of report.md.
 
     `title` heads the report, by default the folder's name; `margin`, a fraction, is by default the
     study's own. With `output` all goes into that folder, with what is needed of the predictions to
     compute the report again, and the study is only read. An unfinished study is reported as far as it
-    goes, with what is missing. `UserError`: no study, no results, or a folder that cannot be written.
+    goes, with what is missing. `UserError`: no study, no results, a folder that cannot be written, or a
+    lock that cannot be had.
     """
-    found = with_results(study)
-    return write(found, find(found, margin), title, output)
+    with tables_locked(study, output):
+        read = with_results(study)
+        found = find(read, margin)
+        path = write(read, found, title, output)
+    if output is None:
+        record_looks(study, found.questions)
+    return path
+
+
+@contextmanager
+def tables_locked(study: Path, output: Path | None = None) -> Iterator[None]:
+    """Hold the study's lock while its own tables and report are made: of several processes each makes
+    them in turn, of what it reads then. With `output` nothing is locked. Raises `UserError`."""
+    with ExitStack() as held:
+        # os.path: a path that cannot be one is for `read_study` to refuse.
+        if output is None and os.path.isdir(study / "cells"):  # noqa: PTH112
+            try:
+                held.enter_context(hold(study / "study.lock"))
+            except PatienceError as error:
+                raise UserError(str(error)) from error
+            except (OSError, LockError) as error:
+                raise unwritable(study, error) from error
+        yield
 
 
 def with_results(folder: Path) -> Study:
@@ -77,7 +104,8 @@ def write_summary(study: Study, found: Findings) -> Path:
 def write(
     study: Study, found: Findings, title: str | None = None, output: Path | None = None
 ) -> Path:
-    """Write the report of a study that was read; as `write_report`."""
+    """Write the report of a study that was read; as `write_report`, but the caller holds `tables_locked`
+    and records the look."""
     _check_results(study)
     folder = output or study.folder / "report"
     if output is None and not (study.folder / "cells").is_dir():
@@ -115,8 +143,10 @@ def _publish(study: Study, found: Findings, folder: Path) -> None:
         atomic.write_bytes(folder / name, content)
 
 
-def unwritable(folder: Path, error: OSError) -> UserError:
-    reason = f"{error.strerror}: {error.filename}" if error.strerror else str(error)
+def unwritable(folder: Path, error: OSError | LockError) -> UserError:
+    reason = str(error).partition("\n")[0]
+    if isinstance(error, OSError) and error.strerror:
+        reason = f"{error.strerror}: {error.filename}"
     return UserError(
         f"the report of {show(folder)} cannot be written ({clean(reason)})\n"
         "  --output FOLDER writes it elsewhere"

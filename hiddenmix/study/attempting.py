@@ -6,10 +6,10 @@ from functools import partial
 from typing import Literal
 
 from hiddenmix.study import failures
+from hiddenmix.study.added_evaluation import add_evaluation, dropped, lacking
 from hiddenmix.study.cell_training import CellError, train_cell
 from hiddenmix.study.command import Run
 from hiddenmix.study.loaded_data import LoadedData
-from hiddenmix.study.measuring import add_evaluation, dropped, lacking
 from hiddenmix.study.store import Cell
 from hiddenmix.terminal import clean, duration
 

@@ -10,14 +10,9 @@ from hiddenmix.data import Data
 from hiddenmix.study import checkpoints, predictions, tracking
 from hiddenmix.study.command import Run
 from hiddenmix.study.environment import training_environment
-from hiddenmix.study.measuring import (
-    about,
-    curve_point,
-    evaluation_interval,
-    finished_result,
-    headline,
-)
+from hiddenmix.study.measuring import curve_point, evaluation_interval
 from hiddenmix.study.pictures import Pictures, mixed_pictures
+from hiddenmix.study.result import about, finished_result, headline
 from hiddenmix.study.saving import Saver
 from hiddenmix.study.store import Cell
 from hiddenmix.study.tracking import Trackers

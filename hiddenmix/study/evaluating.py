@@ -12,17 +12,17 @@ from rich.text import Text
 from hiddenmix import evaluation
 from hiddenmix.config import UserError, counted, from_plain, layers, show
 from hiddenmix.data import Data
-from hiddenmix.study.devices import choose_device
-from hiddenmix.study.distances import measure_distances, write_table
-from hiddenmix.study.finished import code_of
-from hiddenmix.study.loaded_data import LoadedData
-from hiddenmix.study.measuring import (
+from hiddenmix.study.added_evaluation import (
     OtherDataError,
     add_evaluation,
     check_data,
     dropped,
     lacking,
 )
+from hiddenmix.study.devices import choose_device
+from hiddenmix.study.distances import measure_distances, write_table
+from hiddenmix.study.finished import code_of
+from hiddenmix.study.loaded_data import LoadedData
 from hiddenmix.study.planning import check_images
 from hiddenmix.study.store import Cell, check_study, read_results, read_study, study_locked
 from hiddenmix.system import Interrupts
@@ -42,7 +42,8 @@ def evaluate_study(
     images: int | None = None,
     distances: bool = False,
 ) -> int:
-    """Measure the finished cells of a study in full, where they lack it, and write its report.
+    """Measure the finished cells of a study in full, where they lack it, and write its report, which is
+    recorded as a look at its verdicts.
 
     `root`: where the data are now; `targets`: what `dataset=import` and `model=import` may import,
     since a study may come from others; `outside`: outside sets instead of those of the cells' own
@@ -104,10 +105,10 @@ def evaluate_study(
         # Imported here: pandas and scipy take a second that no refused command should wait for.
         from hiddenmix.report import write_report
 
-        with study_locked(folder):
-            if distances:
+        if distances:
+            with study_locked(folder):
                 write_table(folder, [cell for cell, _ in cells])
-            say(f"report: {write_report(folder)}")
+        say(f"report: {write_report(folder)}")
     return max(codes)
 
 

@@ -14,6 +14,7 @@ from hiddenmix import data as data_room
 from hiddenmix import networks
 from hiddenmix.config import Config, ConfigError, UserError, counted, idle_keys, layers
 from hiddenmix.data import Whole
+from hiddenmix.study.added_evaluation import lacking
 from hiddenmix.study.announcement import announce, warn_of_layers
 from hiddenmix.study.cells import data_title
 from hiddenmix.study.command import PartOfSweep, Run
@@ -21,7 +22,6 @@ from hiddenmix.study.devices import choose_device
 from hiddenmix.study.environment import environment
 from hiddenmix.study.loaded_data import LoadedData
 from hiddenmix.study.looking import check_looks, look, looks
-from hiddenmix.study.measuring import lacking
 from hiddenmix.study.planning import (
     Plan,
     check_requests,

@@ -17,7 +17,8 @@ from hiddenmix.report.questions import Question
 from hiddenmix.report.reading import read_study
 from hiddenmix.report.sequential import Between
 from hiddenmix.report.verdict import spoken
-from hiddenmix.system import PATIENCE
+from hiddenmix.report.writing import write_report
+from hiddenmix.system import PATIENCE, hold
 from tests.support.made_study import made_result, write_answered, write_answers
 from tests.support.without_locks import SAID, leave_markers, refuse_flock
 
@@ -180,3 +181,30 @@ def test_a_look_waits_for_no_marker_of_another_kind(
     monkeypatch.delenv(PATIENCE)
     record_looks(tmp_path, asked)
     assert recorded(tmp_path) == [2]
+
+
+def test_a_report_in_the_study_is_a_look_whoever_writes_it(tmp_path: Path) -> None:
+    """That of `python -m hiddenmix.evaluate` too, which calls this."""
+    written(tmp_path, range(2), 0.01)
+    write_report(tmp_path, output=tmp_path / "published")
+    assert recorded(tmp_path) == []
+    write_report(tmp_path)
+    assert recorded(tmp_path) == [2]
+
+
+def test_a_report_is_made_under_the_lock_of_its_study(tmp_path: Path) -> None:
+    written(tmp_path, range(2), 0.01)
+    with hold(tmp_path / "study.lock"):
+        write_report(tmp_path, output=tmp_path / "published")  # which only reads the study
+        with pytest.raises(
+            RuntimeError, match="already held"
+        ):  # by this thread, for which it would wait
+            write_report(tmp_path)
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_report_that_cannot_be_locked_is_refused(tmp_path: Path) -> None:
+    written(tmp_path, range(2), 0.01)
+    (tmp_path / "study.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"study\.lock is a link(.|\n)*--output FOLDER"):
+        write_report(tmp_path)

@@ -18,6 +18,7 @@ from hiddenmix.report.past_looks import former, record_looks
 from hiddenmix.report.questions import Question
 from hiddenmix.report.reading import read_study
 from hiddenmix.report.statistics import holm
+from hiddenmix.report.tables import points
 from hiddenmix.report.two_way import seeds_alone, two_way
 from hiddenmix.report.verdict import spoken, told
 from hiddenmix.report.writing import write_report
@@ -181,6 +182,15 @@ def test_three_seeds_never_decide(tmp_path: Path, seeds: int, word: str) -> None
     assert question.need is None
 
 
+def over_plain(study: Path) -> float:
+    """What mixing at conv1 gains over plain training, from the accuracies in the result files."""
+    results = [json.loads(path.read_text()) for path in study.glob("cells/*/result.json")]
+    accuracies: dict[str, list[float]] = {}
+    for each in results:
+        accuracies.setdefault(each["layer"], []).append(each["test"]["accuracy"])
+    return float(np.mean(accuracies["conv1"]) - np.mean(accuracies["none"]))
+
+
 def test_the_sentence_names_effect_interval_counts_both_p_and_image_mixup(tmp_path: Path) -> None:
     write_answers(tmp_path, grid("input", "conv1"), range(6), 2000, chance)
     question = clean_question(tmp_path)
@@ -197,6 +207,7 @@ def test_the_sentence_names_effect_interval_counts_both_p_and_image_mixup(tmp_pa
         "sign-flip p over seeds 0.031",
         "For new seeds on this test set alone: [",
         "Image mixup itself, against plain training: +1.",
+        f"] points; mixing at that layer: {points(over_plain(tmp_path))} [",
     ):
         assert part in text
     lines = " ".join(told(question, 0.005))

@@ -99,6 +99,8 @@ def test_verdicts_csv_holds_numbers(tmp_path: Path, studies: list[Path]) -> None
         for end in ("mean", "low", "high"):
             mixup = question["image_mixup_over_plain"][end]
             assert row[f"image_mixing_over_plain_{end}_fraction"] == pytest.approx(mixup)
+            layer = question["layer_over_plain"][end]
+            assert row[f"layer_over_plain_{end}_fraction"] == pytest.approx(layer)
         assert row["p"] == pytest.approx(question["gain"]["p_value"])
         assert row["p_flip"] == pytest.approx(question["gain"]["p_flip"])
     assert "−" not in (output / "verdicts.csv").read_text()

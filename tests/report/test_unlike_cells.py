@@ -89,7 +89,8 @@ def test_image_mixup_over_plain_is_of_the_questions_seeds(tmp_path: Path) -> Non
     [question] = found(tmp_path).questions
     assert question.gain is not None
     assert question.mixup is not None
-    assert (question.gain.seeds, question.mixup.seeds) == (6, 6)
+    assert question.over_plain is not None
+    assert (question.gain.seeds, question.mixup.seeds, question.over_plain.seeds) == (6, 6, 6)
 
 
 def test_fewer_seeds_of_plain_training_are_said(tmp_path: Path) -> None:
@@ -97,7 +98,9 @@ def test_fewer_seeds_of_plain_training_are_said(tmp_path: Path) -> None:
     made(tmp_path, PLAIN, seeds=3)
     [question] = found(tmp_path).questions
     assert question.mixup is not None
-    assert spoken(question, 0.005).split("against plain training: ")[1].endswith("(n = 3 seeds).")
+    said = spoken(question, 0.005).partition("against plain training: ")[2].split("; ")
+    assert len(said) == 2
+    assert all(each.removesuffix(".").endswith("(n = 3 seeds)") for each in said)
 
 
 def test_the_best_layer_is_the_best_over_what_all_layers_have(tmp_path: Path) -> None:
