@@ -1,7 +1,5 @@
 """The text of report.md: verdicts, what was run, tables, factors, settings, figures, and the gaps."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from hiddenmix.report import distances, head
@@ -9,8 +7,7 @@ from hiddenmix.report.answers import CLEAN, deformed_images, family, family_mean
 from hiddenmix.report.comparison import PLAIN, condition_means, image_mixing
 from hiddenmix.report.factors import Best, Effect
 from hiddenmix.report.findings import Findings
-from hiddenmix.report.past_looks import allowed, former
-from hiddenmix.report.questions import Question
+from hiddenmix.report.question_tables import by_family, by_seed, looks, questions_section
 from hiddenmix.report.reading import Study
 from hiddenmix.report.tables import (
     escaped,
@@ -23,8 +20,7 @@ from hiddenmix.report.tables import (
     p_text,
     points,
 )
-from hiddenmix.report.two_way import Gain
-from hiddenmix.report.verdict import asked, told
+from hiddenmix.report.verdict import told
 
 _READING = """\
 Accuracies are means over seeds ± half the 95 % Student-t interval, in percent. A gain is the mean \
@@ -41,24 +37,10 @@ bins of confidence: means over seeds; of both, less is better. Validation: accur
 images. The gain over two images is that over image mixing of two with the same α, as above in points, \
 over seeds alone, for this test set. These rows carry no verdict, and no p."""
 
-_PRIMARY = """\
-The gain is averaged over the study's grid of K and α within a seed: one number a seed, one test. Its \
-interval is for new seeds *and* new test images; that for this test set holds for new seeds alone. p is \
-of the first, p (flip) of the exact sign-flip test over seeds. Supported and contradicted need an \
-interval that excludes 0 and p (flip) below 0.05, equal a 90 % interval within the margin, and each word \
-six seeds and ten test images in effect (docs/statistics.md). The last columns set both sides of the \
-question, mixing images and mixing at the layer, against plain training; they carry no verdict."""
-
 _FACTORS = """\
 Each effect is the mean over all pairs of settings that differ in nothing else, so that layer, number of \
 images and α are not confounded. Intervals are for new seeds and new test images; p (Holm) is corrected \
 over this table. The question above was fixed beforehand; what stands here was not, and explores."""
-
-_BY_FAMILY = """\
-The gain of the question on shifted images is the mean over these families, each counted once, whatever \
-its number of strengths. Where they differ in sign, that mean says little of any of them, and depends on \
-which families there are. p (Holm) is corrected over the families of a question. These rows explore, and \
-carry no verdict."""
 
 _SHIFTED = """\
 The same on the mean of the families of shifts. p (Holm) is corrected over this table."""
@@ -80,15 +62,11 @@ A cell is one trained network: a setting and a seed. Plain training mixes nothin
 images themselves. ±margin is the difference that is taken not to matter, set by the study's margin."""
 
 
-_ABREAST = 6
-"""Questions that stand beside each other in a table by seed."""
-
-
 def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> str:
     """report.md of a study with what was `found`; `figures` are the lines that show them."""
     table = found.table
     lines = [f"# {escaped(title)}", "", *head.warnings(study)]
-    summary = ["## The questions", "", questions_table(found.questions), "", _PRIMARY, ""]
+    summary = questions_section(found.questions)
     several = sum(question.what == CLEAN for question in found.questions) > 1
     lines += summary if several else []
     for question in found.questions:
@@ -106,8 +84,8 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
         effects = _effects(found.shifted_effects)
         lines += ["## Factors on shifted images", "", effects, "", _SHIFTED, ""]
     lines += distances.section(found.places)
-    lines += _by_family(found.questions)
-    lines += _by_seed(found.questions)
+    lines += by_family(found.questions)
+    lines += by_seed(found.questions)
     images = image_mixing(table.loc[table["layer"] != PLAIN, "variant"])
     reading = _READING.format(images=images)
     lines += ["## All settings", "", _main_table(table), "", reading, ""]
@@ -125,105 +103,6 @@ def markdown(study: Study, found: Findings, title: str, figures: list[str]) -> s
     lines += _outside_section(study, table)
     lines += [*head.left_out(study), "## Terms", "", _TERMS.format(images=images), ""]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def questions_table(questions: list[Question]) -> str:
-    """One row a question."""
-    return markdown_table([question_row(each) for each in questions])
-
-
-def question_row(question: Question) -> dict[str, str]:
-    """A row of the table of questions."""
-    gain = question.gain
-    row = {
-        **{"data": question.title, "network": question.model, "differs in": question.variant},
-        **{"question": asked(question.what), "layer": question.layer or ""},
-        **{"verdict": question.word},
-        **dict.fromkeys(("n", "N", "gain, points [95 %]", "p", "p (flip)"), ""),
-        "for this test set [95 %]": "",
-        "image mixing over plain": _two_way(question.mixup),
-        "layer over plain": _two_way(question.over_plain),
-    }
-    if gain is not None:
-        row |= {"n": str(gain.seeds), "N": f"{gain.images:,}" if gain.images else ""}
-        row |= {"gain, points [95 %]": _two_way(gain)}
-        row |= {"p": p_text(gain.p_value), "p (flip)": p_text(gain.p_flip)}
-        seeds = points(gain.mean, gain.seed_low, gain.seed_high)
-        row["for this test set [95 %]"] = seeds.partition(" ")[2]
-    return row
-
-
-def _two_way(gain: Gain | None) -> str:
-    """A gain with its interval for new seeds and new test images, which it may lack."""
-    return "" if gain is None else points(gain.mean, gain.low, gain.high)
-
-
-def _by_family(questions: list[Question]) -> list[str]:
-    """What the mean over the families of shifts is the mean of."""
-    rows = [
-        {
-            **{"data": question.title, "network": question.model},
-            **{"differs in": question.variant, "family": each.name},
-            **{"n": str(each.gain.seeds), "N": f"{each.gain.images:,}" if each.gain.images else ""},
-            "gain, points [95 %]": interval(each.gain),
-            **{"p": p_text(each.gain.p_value), "p (flip)": p_text(each.gain.p_flip)},
-            "p (Holm)": p_text(each.p_holm),
-            "image mixing over plain": interval(each.mixup),
-            "layer over plain": interval(each.over_plain),
-        }
-        for question in questions
-        for each in question.families
-    ]
-    if not rows:
-        return []
-    return ["## Shifted images, by family", "", markdown_table(rows), "", _BY_FAMILY, ""]
-
-
-def _by_seed(questions: list[Question]) -> list[str]:
-    """The numbers that the tests over seeds rest on: a row a seed, a column a question."""
-    known = [each for each in questions if each.by_seed]
-    if not known:
-        return []
-    tables = []
-    for start in range(0, len(known), _ABREAST):
-        shown = known[start : start + _ABREAST]
-        seeds = sorted({seed for each in shown for seed in each.by_seed})
-        rows = [
-            {"seed": str(seed)}
-            | {_column(each, known): points(each.by_seed.get(seed)) for each in shown}
-            for seed in seeds
-        ]
-        tables += [markdown_table(rows), ""]
-    explained = (
-        "The gain of each question in points, by seed, for this test set; blank where a seed lacks a "
-        "part of the grid. cells.csv holds every network's numbers."
-    )
-    return ["## By seed", "", *tables, explained, ""]
-
-
-def _column(question: Question, questions: list[Question]) -> str:
-    """What tells a question from the others."""
-    parts = [
-        (question.title, {each.title for each in questions}),
-        (question.model, {each.model for each in questions}),
-        (question.variant, {each.variant for each in questions}),
-    ]
-    told = [part for part, among in parts if part and len(among) > 1]
-    return ", ".join([*told, asked(question.what).removesuffix(", as samples from outside")])
-
-
-def looks(study: Study, questions: Sequence[Question]) -> list[str]:
-    """Say where verdicts were drawn before at fewer seeds."""
-    lines = []
-    for question in questions:
-        before = former(study.looks, question) if question.what == CLEAN else []
-        if before:
-            at = ", ".join(f"n = {look.n} ({look.word})" for look in before)
-            name = escaped(" ".join(filter(None, [question.title, question.model])))
-            lines.append(
-                f"**Looks**: a verdict on {name} was drawn before at {at}. {allowed(question, before)}"
-            )
-    return [part for line in lines for part in (line, "")]
 
 
 def _covered(study: Study) -> list[str]:

@@ -13,7 +13,7 @@ from hiddenmix.report.answers import CLEAN, SHIFTS
 from hiddenmix.report.between_studies import differences, in_common, told_apart
 from hiddenmix.report.comparison import operation, settings_table
 from hiddenmix.report.findings import FORMAT, find, judged_at, question_json
-from hiddenmix.report.markdown import looks, question_row
+from hiddenmix.report.question_tables import looks, question_row
 from hiddenmix.report.questions import Question
 from hiddenmix.report.reading import Study
 from hiddenmix.report.statistics import holm, mean_interval
