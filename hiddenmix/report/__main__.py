@@ -95,8 +95,11 @@ def _several(options: argparse.Namespace, margin: float | None, console: Console
     if options.output is None:
         raise UserError("several studies need --output\n  allowed: --output FOLDER")
     studies, rows, places = read(options.study, margin)
-    for study in studies.values():
-        _warn(study.problems)
+    having: dict[str, list[str]] = {}
+    for name, study in studies.items():
+        for problem in study.problems:
+            having.setdefault(problem, []).append(name)
+    _warn([f"{', '.join(names)}: {problem}" for problem, names in having.items()])
     pooled = pool(rows) if options.pool else []
     path = write_several(studies, rows, options.output, options.title, pooled, places)
     shown = [{"study": row.study} | answer_row(row.question, row.margin) for row in rows]

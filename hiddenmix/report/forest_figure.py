@@ -47,8 +47,13 @@ _SPOKEN = {
     **{"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"},
     **{"originals=0.0": "mixtures alone", "originals=1.0": "originals and their mixture"},
     **{"model.batch_norm=true": "BatchNorm", "model.batch_norm=false": "no BatchNorm"},
+    **{"dataset.resample=true": "drawn anew by seed", "dataset.resample=false": "one training set"},
+    "dataset.train_size=null": "all training images",
 }
 """Names and settings as a reader knows them who has not the program's keys; the table has the keys."""
+
+_COUNTED = {"dataset.train_size": "{:,} training images", "epochs": "{:,} epochs"}
+"""The same of keys whose value is a number."""
 
 _READING = """\
 A row for each question: the gain with its 95 % interval for new seeds and new test images (thin) and \
@@ -73,7 +78,7 @@ def forest(rows: Sequence[Row], pooled: Sequence[Pooled] = ()) -> Drawing | None
     with styled(fonts):
         longest = max(len(line) for name in names for line in name.splitlines())
         figure, [[axis]] = canvas(
-            [(0.42 if max(name.count("\n") for name in names) < 2 else 0.58) * len(names) + 0.2],
+            [(0.26 + 0.16 * max(1, *(name.count("\n") for name in names))) * len(names) + 0.2],
             1,
             width=3.8,
             left=0.4 + 0.065 * longest,
@@ -124,15 +129,22 @@ def _handles(rows: Sequence[Row]) -> list[Line2D]:
 def _name(row: Row) -> str:
     question = row.question
     about = ", ".join(
-        _SPOKEN.get(each, each)
+        _spoken(each)
         for part in (question.title, question.model, question.variant)
         for each in part.split(", ")
         if each
     )
-    asked_of = wrapped(readable(f"{about}: {question.layer}"), 38, 2)
+    asked_of = wrapped(readable(f"{about}: {question.layer}"), 38, 4)
     return (
         f"{asked_of}\n{wrapped(readable(f'({row.study})'), 38, 1)}"  # a study's name in one piece
     )
+
+
+def _spoken(part: str) -> str:
+    key, _, value = part.partition("=")
+    if key in _COUNTED and value.isdecimal():
+        return _COUNTED[key].format(int(value))
+    return _SPOKEN.get(part, part)
 
 
 def _said(row: Row) -> str:

@@ -235,13 +235,31 @@ def test_the_forest_plot_speaks_of_settings_in_words(tmp_path: Path) -> None:
         for each in find(read_study(made(tmp_path / "one", "Digits", 0.1, "1"))).questions
         if each.what == "clean"
     ]
-    variant = "originals=1.0, model.batch_norm=false"
+    variant = "originals=1.0, model.batch_norm=false, dataset.train_size=5000, dataset.resample=true, epochs=20"
     asked = replace(question, title="fashion_mnist", variant=variant)
     drawing = forest([Row("one", "1", asked, 0.005)])
     assert drawing is not None
     [label] = [label.get_text() for label in drawing.figure.axes[0].get_yticklabels()]
-    words = "Fashion-MNIST, cnn, originals and their mixture, no BatchNorm: conv1 (one)"
+    words = (
+        "Fashion-MNIST, cnn, originals and their mixture, no BatchNorm, 5,000 training images, drawn "
+        "anew by seed, 20 epochs: conv1 (one)"
+    )
     assert " ".join(label.split()) == words
+
+
+def test_a_warning_names_the_studies_that_it_is_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [made(tmp_path / name, name, 0.1, name[0]) for name in ("a1", "b2", "c3")]
+    for folder in folders[1:]:
+        for result in folder.glob("cells/*conv1*/result.json"):
+            found = json.loads(result.read_text())
+            found["config"]["margin"] = 1.0
+            result.write_text(json.dumps(found))
+    assert main([*map(str, folders), "--output", str(tmp_path / "forest")]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("warning: b2, c3: networks differ in margin: 0.5 (12), 1 (6)")
 
 
 def test_pooling_counts_a_data_set_once(tmp_path: Path, studies: list[Path]) -> None:
