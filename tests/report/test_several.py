@@ -235,8 +235,10 @@ def test_the_forest_plot_speaks_of_settings_in_words(tmp_path: Path) -> None:
         for each in find(read_study(made(tmp_path / "one", "Digits", 0.1, "1"))).questions
         if each.what == "clean"
     ]
-    variant = "originals=1.0, model.batch_norm=false, dataset.train_size=5000, dataset.resample=true, epochs=20"
-    asked = replace(question, title="fashion_mnist", variant=variant)
+    variant = (
+        "originals=1.0, model.batch_norm=false, dataset.train_size=5000, dataset.resample=true"
+    )
+    asked = replace(question, title="fashion_mnist", variant=f"{variant}, epochs=20")
     drawing = forest([Row("one", "1", asked, 0.005)])
     assert drawing is not None
     [label] = [label.get_text() for label in drawing.figure.axes[0].get_yticklabels()]
