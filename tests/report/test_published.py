@@ -56,12 +56,19 @@ INTERVAL = re.compile(r"[+−]\d+\.\d+ \[[^\]]+\]")
 def measured(name: str) -> set[str]:
     """Every gain of a published study, with each of its intervals, as a page writes it."""
     verdict = json.loads((REPORTS / name / "verdict.json").read_text())
+    several = json.loads((REPORTS / "forest" / "verdict.json").read_text())
     gains = [
         each["gain"] for key in ("factors", "factors_on_shifted_images") for each in verdict[key]
+    ]
+    gains += [
+        each["gain"]
+        for each in several["distances"]["layers"]
+        if each["title"].endswith(f"({name})") and each["gain"] is not None
     ]
     for question in verdict["questions"]:
         for part in (question, *question["families"]):
             gains += [part["gain"], part.get("mixup") or part["image_mixup_over_plain"]]
+            gains.append(part.get("over_plain") or part["layer_over_plain"])
         gains += filter(None, [question["odd_setting"], question["gain_without_shift"]])
         # Seeds that no earlier study had trained with.
         new = [gain for seed, gain in question["gain_by_seed"].items() if int(seed) >= 6]
@@ -89,7 +96,7 @@ def test_every_gain_of_the_findings_is_one_that_was_measured() -> None:
 
 
 def test_the_readme_quotes_a_gain_of_each_study() -> None:
-    page = (ROOT / "README.md").read_text().partition("What was found so far")[2].partition("![")[0]
+    page = (ROOT / "README.md").read_text().partition("What was found]")[2].partition("![")[0]
     quoted = set(INTERVAL.findall(words(page)))
     assert [each for each in quoted if each not in set().union(*map(measured, ANSWERS))] == []
     assert [name for name in ANSWERS if not quoted & measured(name)] == []
@@ -117,7 +124,19 @@ def test_why_quotes_what_was_measured() -> None:
     assert all(study in json.dumps(measured) for study in ANSWERS)
     tested = measured["correlations"][0]
     assert f"(ρ = {tested['rho']:+.2f}, p = {tested['p']:.2f})" in page.replace("−", "-")
+    images: dict[str, float] = {}
+    rows = []
     for each in measured["layers"]:
-        if each["gain"] is not None:
-            assert f"{each['values']['distance']:.2f} at {each['layer']}" in page
-            assert f"{100 * each['values']['in_classes']:.0f} % at {each['layer']}" in page
+        maps, gain = each["values"], each["gain"]
+        if each["layer"] == "input":
+            images = maps
+        if gain is not None:
+            classes = " → ".join(f"{100 * at['in_classes']:.0f} %" for at in (images, maps))
+            divergence = " → ".join(f"{at['kl']:.2f}" for at in (images, maps))
+            shown = points(gain["mean"], gain["low"], gain["high"])
+            rows.append(
+                f"| {each['networks']} | {each['layer']} | {maps['distance']:.2f} | {classes} | "
+                f"{divergence} | {shown} |"
+            )
+    assert [row for row in rows if row not in page] == []
+    assert page.count(" → ") == 2 * len(rows) + 2  # and the heads of the two columns
