@@ -140,3 +140,39 @@ def test_why_quotes_what_was_measured() -> None:
             )
     assert [row for row in rows if row not in page] == []
     assert page.count(" → ") == 2 * len(rows) + 2  # and the heads of the two columns
+
+
+def test_the_findings_compare_the_two_layers_of_the_residual_network() -> None:
+    cells = pd.read_csv(REPORTS / "answer_fashion_resnet" / "cells.csv").set_index("seed")
+    shifts = cells.filter(like="shift/")
+    families = shifts.T.groupby(shifts.columns.str.removeprefix("shift/").str.split("_").str[0])
+    accuracies = {"clean": cells["accuracy"], "shifted": families.mean().mean()}
+    page = words((ROOT / "docs/findings.md").read_text())
+    for on, accuracy in accuracies.items():
+        layer1, layer2 = (accuracy[cells["layer"] == name] for name in ("layer1", "layer2"))
+        found = seeds_alone([*(layer2 - layer1)])
+        assert found.seed_high is not None
+        shown = f"{points(found.mean)} ± {100 * (found.seed_high - found.mean):.2f}"
+        assert shown in page.partition("layer2 against layer1")[2], (on, shown)
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "left_out"),
+    [
+        ("answer_fashion", "originals=0.0", "blur"),
+        ("answer_fashion", "originals=1.0", "contrast"),
+        ("answer_cifar", "originals=0.0", "contrast"),
+        ("answer_fashion_resnet", "", "contrast"),
+    ],
+)
+def test_the_findings_leave_a_family_of_shifts_out(name: str, variant: str, left_out: str) -> None:
+    questions = json.loads((REPORTS / name / "verdict.json").read_text())["questions"]
+    [question] = [
+        each for each in questions if each["on"] == "shift" and variant in (each["variant"] or "")
+    ]
+    means = [each["gain"]["mean"] for each in question["families"] if each["name"] != left_out]
+    assert len(means) == len(question["families"]) - 1
+    page = words((ROOT / "docs/findings.md").read_text()).partition("holds for other shifts")[2]
+    loss = 100 * sum(means) / len(means)
+    forms = {f"{abs(loss):.1f} points", f"{abs(loss):.2f}", points(loss / 100)}
+    assert any(form in page.partition("Probabilities")[0] for form in forms), forms
