@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hiddenmix.report.answers import CLEAN
@@ -26,7 +27,7 @@ from hiddenmix.report.several import Pooled, Row
 from hiddenmix.report.tables import points
 from hiddenmix.report.verdict import asked, word_text
 
-_MOST = 60
+MOST = 60
 """Rows that are drawn; the table has all."""
 
 _WORDS = {
@@ -66,42 +67,27 @@ that is supported or contradicted differs from 0, however little: it may lie wit
 def forest(rows: Sequence[Row], pooled: Sequence[Pooled] = ()) -> Drawing | None:
     """Of questions on the same kind of test images; None where nothing could be compared."""
     known = [row for row in rows if row.question.gain is not None]
-    shown = known[:_MOST]
+    shown = known[:MOST]
     if not shown:
         return None
     what = shown[0].question.what
-    names = [_name(row) for row in shown]
+    names = [row_name(row) for row in shown]
     names += [f"mean over {each.sets} data sets" for each in pooled]
     texts = [_said(row) for row in shown]
     texts += [points(each.mean, each.low, each.high) for each in pooled]
     fonts = families(" ".join([*names, asked(what)]))
     with styled(fonts):
-        longest = max(len(line) for name in names for line in name.splitlines())
-        figure, [[axis]] = canvas(
-            [(0.26 + 0.16 * max(1, *(name.count("\n") for name in names))) * len(names) + 0.2],
-            1,
-            width=3.8,
-            left=0.4 + 0.065 * longest,
-            right=0.25 + 0.066 * max(map(len, texts)),
-        )
-        axis.axvline(0, color=RULE, linewidth=0.8)
+        figure, axis = panel(names, texts)
         _margin(axis, shown)
         for place, row in enumerate(shown):
             _draw(axis, place, row)
         for place, each in enumerate(pooled, start=len(shown)):
-            _line(axis, place, (each.low, each.high), color=_POOLED[0], linewidth=1.2)
+            line(axis, place, (each.low, each.high), color=_POOLED[0], linewidth=1.2)
             axis.plot([100 * each.mean], [place], *_POOLED[1:], color=_POOLED[0], markersize=7)
-        for place, text in enumerate(texts):
-            axis.text(
-                1.03, place, text, transform=axis.get_yaxis_transform(), va="center", fontsize=8
-            )
-        axis.set_yticks(range(len(names)), [plainly(name) for name in names])
-        axis.set_ylim(len(names) - 0.5, -0.5)
-        axis.grid(visible=False, axis="y")
         images = image_mixing(row.question.variant for row in shown)
         axis.set_xlabel(f"gain over {images} (percentage points of accuracy)")
         finish(figure, "Mixing at the layer against mixing images", asked(what), _handles(shown))
-    more = f" {len(known) - _MOST} more stand in the table alone." if len(known) > _MOST else ""
+    more = f" {len(known) - MOST} more stand in the table alone." if len(known) > MOST else ""
     return Drawing(
         "forest" if what == CLEAN else f"forest_{file_part(what)}",
         f"Forest plot: {asked(what)}",
@@ -109,6 +95,29 @@ def forest(rows: Sequence[Row], pooled: Sequence[Pooled] = ()) -> Drawing | None
         figure,
         tuple(fonts),
     )
+
+
+def panel(names: Sequence[str], texts: Sequence[str]) -> tuple[Figure, Axes]:
+    """A panel with a line of its own for each of `names`, from above, and its text at the right."""
+    longest, widest = (
+        max(len(part) for text in each for part in text.splitlines()) for each in (names, texts)
+    )
+    height = 0.26 + 0.16 * max(1, *(name.count("\n") for name in names))
+    figure, [[axis]] = canvas(
+        [height * len(names) + 0.2],
+        1,
+        width=3.8,
+        left=0.4 + 0.065 * longest,
+        right=0.25 + 0.066 * widest,
+    )
+    axis.axvline(0, color=RULE, linewidth=0.8)
+    for place, text in enumerate(texts):
+        beside = axis.get_yaxis_transform()
+        axis.text(1.03, place, text, transform=beside, va="center", fontsize=8)
+    axis.set_yticks(range(len(names)), [plainly(name) for name in names])
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.grid(visible=False, axis="y")
+    return figure, axis
 
 
 def _handles(rows: Sequence[Row]) -> list[Line2D]:
@@ -126,7 +135,8 @@ def _handles(rows: Sequence[Row]) -> list[Line2D]:
     ]
 
 
-def _name(row: Row) -> str:
+def row_name(row: Row) -> str:
+    """What a row is about, on several lines: its data, network, settings and layer, and its study."""
     question = row.question
     about = ", ".join(
         _spoken(each)
@@ -159,8 +169,8 @@ def _draw(axis: Axes, place: int, row: Row) -> None:
     gain = row.question.gain
     assert gain is not None
     color, marker = _WORDS[row.question.word]
-    _line(axis, place, (gain.seed_low, gain.seed_high), color=color, linewidth=4, alpha=0.45)
-    _line(axis, place, (gain.low, gain.high), color=color, linewidth=1.1)
+    line(axis, place, (gain.seed_low, gain.seed_high), color=color, linewidth=4, alpha=0.45)
+    line(axis, place, (gain.low, gain.high), color=color, linewidth=1.1)
     level = LEVEL if row.question.look is None else row.question.look.equal_level
     if (half := gain.half_width(1 - 2 * level)) is not None:
         inner = [100 * (gain.mean - half), 100 * (gain.mean + half)]
@@ -168,9 +178,10 @@ def _draw(axis: Axes, place: int, row: Row) -> None:
     axis.plot([100 * gain.mean], [place], color=color, marker=marker, linestyle="", markersize=6)
 
 
-def _line(
-    axis: Axes, place: int, ends: tuple[float | None, float | None], **style: float | str
+def line(
+    axis: Axes, place: float, ends: tuple[float | None, float | None], **style: float | str
 ) -> None:
+    """An interval (fractions) at a row's place, where both ends are known."""
     low, high = ends
     if low is not None and high is not None:
         axis.plot([100 * low, 100 * high], [place, place], solid_capstyle="butt", **style)  # type: ignore[arg-type]

@@ -197,10 +197,11 @@ def write_several(
     pooled: Sequence[Pooled] = (),
     places: Sequence[distances.Place] = (),
 ) -> Path:
-    """Write report.md, verdicts.csv, verdict.json and the forest plots into `output`; returns the path
-    of the first. Raises `UserError` where they cannot be written."""
+    """Write report.md, verdicts.csv, verdict.json and the figures into `output`; returns the path of
+    the first. Raises `UserError` where they cannot be written."""
     from hiddenmix.report.distance_figure import distance_figure
     from hiddenmix.report.forest_figure import forest
+    from hiddenmix.report.plain_figure import plain_figure
 
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -209,6 +210,8 @@ def write_several(
         for what in dict.fromkeys(row.question.what for row in rows):
             here = [row for row in rows if row.question.what == what]
             if drawing := forest(here, [each for each in pooled if each.on == what]):
+                figures += save(drawing, "##", output, drawn, published=True)
+            if drawing := plain_figure(here):
                 figures += save(drawing, "##", output, drawn, published=True)
         if drawing := distance_figure(places):
             figures += save(drawing, "##", output, drawn, published=True)

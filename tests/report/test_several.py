@@ -14,6 +14,7 @@ from hiddenmix.report.__main__ import main
 from hiddenmix.report.findings import find, question_json
 from hiddenmix.report.forest_figure import forest
 from hiddenmix.report.past_looks import record_looks
+from hiddenmix.report.plain_figure import plain_figure
 from hiddenmix.report.reading import read_study
 from hiddenmix.report.several import Row, pool, read
 from hiddenmix.report.statistics import holm, mean_interval
@@ -247,6 +248,30 @@ def test_the_forest_plot_speaks_of_settings_in_words(tmp_path: Path) -> None:
         "anew by seed, 20 epochs: conv1 (one)"
     )
     assert " ".join(label.split()) == words
+
+
+def test_both_sides_are_drawn_against_plain_training(tmp_path: Path) -> None:
+    """Not where none was trained; the points are those of the accuracies in the result files."""
+    made(tmp_path / "one", "Digits", 0.1, "1")
+    rows = {row.question.what: row for row in read([tmp_path / "one"], None)[1]}
+    drawing = plain_figure([rows["clean"]])
+    assert drawing is not None
+    assert drawing.name == "plain"
+    shifted = plain_figure([rows["shift"]])
+    assert shifted is not None
+    assert shifted.name == "plain_shift"
+    accuracies: dict[str, list[float]] = {}
+    for path in tmp_path.glob("one/cells/*/result.json"):
+        result = json.loads(path.read_text())
+        accuracies.setdefault(result["layer"], []).append(100 * result["test"]["accuracy"])
+    plain = np.mean(accuracies["none"])
+    expected = [np.mean(accuracies[layer]) - plain for layer in ("input", "conv1")]
+    axis = drawing.figure.axes[0]
+    points = [np.asarray(line.get_xdata()) for line in axis.lines if line.get_marker() in "so"]
+    assert [float(point[0]) for point in points] == pytest.approx(expected)
+    assert any(text.get_text().startswith("image mixup  +") for text in axis.texts)
+    alone = replace(rows["clean"].question, mixup=None, over_plain=None)
+    assert plain_figure([replace(rows["clean"], question=alone)]) is None
 
 
 def test_a_warning_names_the_studies_that_it_is_of(
