@@ -24,7 +24,7 @@ from hiddenmix.report.drawing import (
 )
 from hiddenmix.report.lettering import families, file_part, readable, wrapped
 from hiddenmix.report.several import Pooled, Row
-from hiddenmix.report.tables import points
+from hiddenmix.report.tables import points, two_way_points
 from hiddenmix.report.verdict import asked, word_text
 
 MOST = 60
@@ -87,14 +87,18 @@ def forest(rows: Sequence[Row], pooled: Sequence[Pooled] = ()) -> Drawing | None
         images = image_mixing(row.question.variant for row in shown)
         axis.set_xlabel(f"gain over {images} (percentage points of accuracy)")
         finish(figure, "Mixing at the layer against mixing images", asked(what), _handles(shown))
-    more = f" {len(known) - MOST} more stand in the table alone." if len(known) > MOST else ""
     return Drawing(
         "forest" if what == CLEAN else f"forest_{file_part(what)}",
         f"Forest plot: {asked(what)}",
-        _READING + more,
+        _READING + beyond(len(known)),
         figure,
         tuple(fonts),
     )
+
+
+def beyond(rows: int) -> str:
+    """A sentence on those of so many rows that are not drawn; empty where all are."""
+    return f" {rows - MOST} more stand in the table alone." if rows > MOST else ""
 
 
 def panel(names: Sequence[str], texts: Sequence[str]) -> tuple[Figure, Axes]:
@@ -162,7 +166,7 @@ def _said(row: Row) -> str:
     assert gain is not None
     counts = f"n = {gain.seeds}" + (f", N = {gain.images:,}" if gain.images else "")
     word = word_text(row.question.word, row.margin).lower()
-    return f"{points(gain.mean, gain.low, gain.high)}  {word}, {counts}"
+    return f"{two_way_points(gain)}  {word}, {counts}"
 
 
 def _draw(axis: Axes, place: int, row: Row) -> None:

@@ -7,10 +7,10 @@ from matplotlib.lines import Line2D
 from hiddenmix.report.answers import CLEAN
 from hiddenmix.report.comparison import image_mixing
 from hiddenmix.report.drawing import BLUE, IMAGE_STYLE, Drawing, finish, styled
-from hiddenmix.report.forest_figure import MOST, line, panel, row_name
+from hiddenmix.report.forest_figure import MOST, beyond, line, panel, row_name
 from hiddenmix.report.lettering import families, file_part
 from hiddenmix.report.several import Row
-from hiddenmix.report.tables import interval
+from hiddenmix.report.tables import two_way_points
 from hiddenmix.report.verdict import asked
 
 _ASIDE = 0.15
@@ -24,19 +24,22 @@ Two points for each question, with 95 % intervals for new seeds and new test ima
 question's seeds that it has. Where both lie right of 0, mixing helps at either place; where one alone \
 does, the difference between them is that one's. They share plain training, and carry no verdict."""
 
+_ALONE = " Questions without plain training beside them, which are not drawn: {}."
+
 
 def plain_figure(rows: Sequence[Row]) -> Drawing | None:
     """Of questions on the same kind of test images; None where plain training stands beside none."""
     known = [row for row in rows if row.question.mixup is not None]
-    shown = known[:MOST]
-    if not shown:
+    if not known:
         return None
+    alone = sum(row.question.gain is not None for row in rows if row.question.mixup is None)
+    shown = known[:MOST]
     what = shown[0].question.what
     names = [row_name(row) for row in shown]
     images = image_mixing(row.question.variant for row in shown)
     texts = [
-        f"{images.partition(' (')[0]}  {interval(row.question.mixup)}\n"
-        f"the layer  {interval(row.question.over_plain)}"
+        f"{image_mixing([row.question.variant])}  {two_way_points(row.question.mixup)}\n"
+        f"the layer  {two_way_points(row.question.over_plain)}"
         for row in shown
     ]
     sides = [(-_ASIDE, *IMAGE_STYLE[:2], images), (_ASIDE, *_LAYER, "mixing at the layer")]
@@ -48,7 +51,7 @@ def plain_figure(rows: Sequence[Row]) -> Drawing | None:
             for (aside, color, marker, _), gain in zip(sides, gains, strict=True):
                 if gain is not None:
                     at = place + aside
-                    line(axis, at, gain.ends, color=color, linewidth=1.1)
+                    line(axis, at, (gain.low, gain.high), color=color, linewidth=1.1)
                     axis.plot([100 * gain.mean], [at], marker, color=color, markersize=5)
         axis.set_xlabel("gain over plain training (percentage points of accuracy)")
         handles = [
@@ -59,7 +62,7 @@ def plain_figure(rows: Sequence[Row]) -> Drawing | None:
     return Drawing(
         "plain" if what == CLEAN else f"plain_{file_part(what)}",
         f"Both against plain training: {asked(what)}",
-        _READING,
+        _READING + beyond(len(known)) + (_ALONE.format(alone) if alone else ""),
         figure,
         tuple(fonts),
     )

@@ -6,8 +6,14 @@ from hiddenmix.report.answers import CLEAN
 from hiddenmix.report.past_looks import allowed, former
 from hiddenmix.report.questions import Question
 from hiddenmix.report.reading import Study
-from hiddenmix.report.tables import escaped, interval, markdown_table, p_text, points
-from hiddenmix.report.two_way import Gain
+from hiddenmix.report.tables import (
+    escaped,
+    interval,
+    markdown_table,
+    p_text,
+    points,
+    two_way_points,
+)
 from hiddenmix.report.verdict import asked
 
 _PRIMARY = """\
@@ -43,21 +49,16 @@ def question_row(question: Question) -> dict[str, str]:
         **{"verdict": question.word},
         **dict.fromkeys(("n", "N", "gain, points [95 %]", "p", "p (flip)"), ""),
         "for this test set [95 %]": "",
-        "image mixing over plain": _two_way(question.mixup),
-        "layer over plain": _two_way(question.over_plain),
+        "image mixing over plain": two_way_points(question.mixup),
+        "layer over plain": two_way_points(question.over_plain),
     }
     if gain is not None:
         row |= {"n": str(gain.seeds), "N": f"{gain.images:,}" if gain.images else ""}
-        row |= {"gain, points [95 %]": _two_way(gain)}
+        row |= {"gain, points [95 %]": two_way_points(gain)}
         row |= {"p": p_text(gain.p_value), "p (flip)": p_text(gain.p_flip)}
         seeds = points(gain.mean, gain.seed_low, gain.seed_high)
         row["for this test set [95 %]"] = seeds.partition(" ")[2]
     return row
-
-
-def _two_way(gain: Gain | None) -> str:
-    """A gain with its interval for new seeds and new test images, which it may lack."""
-    return "" if gain is None else points(gain.mean, gain.low, gain.high)
 
 
 def by_family(questions: list[Question]) -> list[str]:

@@ -7,7 +7,7 @@ alpha, averaged over the study's (K, alpha) grid within a seed. The same is aske
 outside: the shifts, and each outside set. Settings behind it carry no verdict.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -237,22 +237,16 @@ def _compared(
 ) -> tuple[Compared, Gain | None, Gain | None]:
     """The settings of `grid` against mixing images, that against plain training, and the settings against
     plain training."""
-    rows = [row for _, row in grid.iterrows()]
-    compared = compare(
-        [(row["setting"], row["baseline"]) for row in rows], what, by_setting, answers
-    )
-    over_plain = [
-        # The baselines of several K or alpha share one plain training.
-        compare(
-            list(dict.fromkeys((row[key], row["plain"]) for row in rows)),
-            what,
-            by_setting,
-            answers,
-            compared.by_seed,
-        ).gain
-        for key in ("baseline", "setting")
-    ]
-    return compared, over_plain[0], over_plain[1]
+
+    def against(side: str, other: str, among: Collection[int] | None = None) -> Compared:
+        # Settings may share a baseline, and a pair counts once.
+        pairs = dict.fromkeys(zip(grid[side], grid[other], strict=True))
+        return compare(list(pairs), what, by_setting, answers, among)
+
+    compared = against("setting", "baseline")
+    images = against("baseline", "plain", compared.by_seed)
+    layer = against("setting", "plain", compared.by_seed)
+    return compared, images.gain, layer.gain
 
 
 def _families(
@@ -266,11 +260,15 @@ def _families(
         name: _compared(grid, f"{SHIFTS}/{name}", by_setting, answers)
         for name in dict.fromkeys(map(family, conditions))
     }
-    gains = {name: each.gain for name, (each, *_) in compared.items() if each.gain is not None}
-    p_values = [gain.p_known for gain in gains.values()]
+    known = [
+        (name, each.gain, images, layer)
+        for name, (each, images, layer) in compared.items()
+        if each.gain is not None
+    ]
+    corrected = holm([gain.p_known for _, gain, _, _ in known])
     found = [
-        Family(name, gain, p, *compared[name][1:])
-        for (name, gain), p in zip(gains.items(), holm(p_values), strict=True)
+        Family(name, gain, p, images, layer)
+        for (name, gain, images, layer), p in zip(known, corrected, strict=True)
     ]
     return sorted(found, key=lambda each: -each.gain.mean)
 

@@ -58,6 +58,12 @@ def points(mean: float | None, low: float | None = None, high: float | None = No
     return text
 
 
+def two_way_points(gain: Gain | None) -> str:
+    """A gain in points with its interval for new seeds and new test images, which it may lack; empty for
+    None."""
+    return "" if gain is None else points(gain.mean, gain.low, gain.high)
+
+
 def interval(gain: Gain | None) -> str:
     """A gain in points with its interval for new seeds and new test images, or else for new seeds; empty
     for None."""

@@ -12,7 +12,7 @@ from rich.text import Text
 from hiddenmix.report.answers import CLEAN
 from hiddenmix.report.comparison import PLAIN, image_mixing
 from hiddenmix.report.questions import Question
-from hiddenmix.report.tables import LEFT, columns, identity, outcome, points
+from hiddenmix.report.tables import LEFT, columns, identity, outcome, two_way_points
 from hiddenmix.report.verdict import told
 
 _DROPPED = ("p (flip)", "p (t)", "p (Holm)", "accuracy, %")
@@ -79,8 +79,7 @@ def answer_row(question: Question, margin: float) -> dict[str, str]:
     what = {"on": question.what, "layer": question.layer or ""}
     word = f"equal ±{100 * margin:g}" if question.word == "equal" else question.word
     found = {"verdict": word, "n": str(gain.seeds) if gain else ""}
-    effect = points(gain.mean, gain.low, gain.high) if gain else ""
-    return about | what | found | {"gain, points [95 %]": effect}
+    return about | what | found | {"gain, points [95 %]": two_way_points(gain)}
 
 
 def answers_table(rows: list[dict[str, str]], keep: Collection[str] = ()) -> Table:

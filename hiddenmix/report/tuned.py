@@ -21,7 +21,7 @@ from hiddenmix.report.decision import what_would_decide, word
 from hiddenmix.report.pairing import compare
 from hiddenmix.report.questions import Question
 from hiddenmix.report.reading import read_study
-from hiddenmix.report.tables import escaped, mean_text, points
+from hiddenmix.report.tables import escaped, mean_text, two_way_points
 from hiddenmix.report.terminal_tables import WIDTH, answers_table, terminal_answer, wide
 from hiddenmix.report.verdict import asked, certainty, word_text
 
@@ -175,7 +175,7 @@ def told_tuned(tuned: Tuned, question: Question) -> list[str]:
     )
     if gain is None:
         return [f"{opening} {about}: no seed has both, so that nothing can be compared."]
-    effect = f"{opening} {about}: {points(gain.mean, gain.low, gain.high)} points of accuracy"
+    effect = f"{opening} {about}: {two_way_points(gain)} points of accuracy"
     if question.what == CLEAN and gain.images:
         effect += f", {abs(gain.mean) * gain.images:,.1f} of {gain.images:,} test images"
     sure, *rest = certainty(question, gain, tuning.margin, "two settings, chosen beforehand")

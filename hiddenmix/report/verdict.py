@@ -10,7 +10,7 @@ from hiddenmix.report.answers import CLEAN, SHIFTS
 from hiddenmix.report.comparison import image_mixing, operation
 from hiddenmix.report.decision import LEVEL
 from hiddenmix.report.questions import Question
-from hiddenmix.report.tables import code, escaped, p_is, p_text, points
+from hiddenmix.report.tables import code, escaped, p_is, p_text, points, two_way_points
 from hiddenmix.report.two_way import Gain
 from hiddenmix.report.undecided import undecided
 
@@ -57,7 +57,7 @@ def told(question: Question, margin: float, *, markdown: bool = True) -> list[st
     mixing = "CutMix of" if operation(question.variant) == "cutmix" else "mixing"
     effect = (
         f"{mixing} feature maps at {layer} instead of images: "
-        f"{points(gain.mean, gain.low, gain.high)} points of accuracy"
+        f"{two_way_points(gain)} points of accuracy"
         f"{_of_what(question, gain, markdown)}."
     )
     parts = (
@@ -106,8 +106,7 @@ def _unshifted(question: Question) -> str:
     gain = question.unshifted
     if gain is None:
         return ""
-    shown = points(gain.mean, gain.low, gain.high)
-    return f"On these {gain.images:,} images without a shift: {shown} points."
+    return f"On these {gain.images:,} images without a shift: {two_way_points(gain)} points."
 
 
 def certainty(question: Question, gain: Gain, margin: float, about: str) -> list[str]:
@@ -235,4 +234,4 @@ def _of_seeds(gain: Gain, question: Question) -> str:
     """A gain, and its number of seeds where it is not the question's."""
     fewer = question.gain is not None and gain.seeds < question.gain.seeds
     seeds = f" (n = {gain.seeds} seeds)" if fewer else ""
-    return f"{points(gain.mean, gain.low, gain.high)} points{seeds}"
+    return f"{two_way_points(gain)} points{seeds}"

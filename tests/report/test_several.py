@@ -272,6 +272,32 @@ def test_both_sides_are_drawn_against_plain_training(tmp_path: Path) -> None:
     assert any(text.get_text().startswith("image mixup  +") for text in axis.texts)
     alone = replace(rows["clean"].question, mixup=None, over_plain=None)
     assert plain_figure([replace(rows["clean"], question=alone)]) is None
+    both = plain_figure([rows["clean"], replace(rows["clean"], question=alone)])
+    assert both is not None
+    assert both.reading.endswith("without plain training beside them, which are not drawn: 1.")
+    pasted = replace(rows["clean"].question, variant="operation=cutmix")
+    mixed = plain_figure([rows["clean"], replace(rows["clean"], question=pasted)])
+    assert mixed is not None
+    starts = [text.get_text().partition("  ")[0] for text in mixed.figure.axes[0].texts]
+    assert starts == ["image mixup", "image CutMix"]
+    many = plain_figure([rows["clean"]] * 61)
+    assert many is not None
+    assert "1 more stand in the table alone." in many.reading
+
+
+def test_no_interval_over_seeds_alone_is_drawn_as_one_over_images(tmp_path: Path) -> None:
+    """Where predictions are missing; the gain stands without an interval, as in the table."""
+    study = made(tmp_path / "one", "Digits", 0.1, "1")
+    next(study.glob("cells/*none*/predictions.safetensors")).unlink()
+    [row, _] = read([study], None)[1]
+    assert row.question.over_plain is not None
+    assert row.question.over_plain.low is None
+    assert row.question.over_plain.seed_low is not None
+    drawing = plain_figure([row])
+    assert drawing is not None
+    axis = drawing.figure.axes[0]
+    assert {len(np.asarray(line.get_xdata())) for line in axis.lines[1:]} == {1}
+    assert not any("[" in text.get_text() for text in axis.texts)
 
 
 def test_a_warning_names_the_studies_that_it_is_of(
