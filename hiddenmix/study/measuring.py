@@ -21,8 +21,8 @@ Measured = tuple[dict[str, Any], dict[str, Tensor]]
 
 
 def curve_point(network: nn.Module, data: Data, config: Config) -> dict[str, float]:
-    """Accuracy (a fraction) and negative log-likelihood (nats) on the test images, and on validation images
-    where there are any, by name as in `metrics.jsonl`."""
+    """Accuracy (a fraction) and negative log-likelihood (nats) on the test images, and on those for
+    validation where there are any, by name as in `metrics.jsonl`."""
     point: dict[str, float] = {}
     for name, split in (("test", data.test), ("validation", data.validation)):
         if split is not None:
